@@ -1,0 +1,277 @@
+"""What we sent: one row per thing Microsoft should know, one per call, one per outcome that was not a delivery.
+
+The guarantee: at least once on the wire, counted once. Microsoft keeps the first of identical keys, and the key of
+a `Delivery` (click id or hashes, goal name, conversion time) never changes once an `Upload` has listed it.
+"""
+
+import uuid
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from django.db import models
+from django.db.models import Q
+
+from ingest.models import MAX_ID_CHARS, VALUE_DECIMALS, VALUE_DIGITS, Event
+from integrations.models import MAX_GOAL_NAME_CHARS, AdAccount, ConversionGoal
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+
+MAX_KEY_CHARS = 200
+MAX_MESSAGE_CHARS = 1000
+MAX_SYMBOL_CHARS = 100
+
+
+class Kind(models.TextChoices):
+    """What Microsoft is told."""
+
+    CONVERSION = "conversion", "Conversion"
+    RESTATE = "restate", "Restatement"
+    RETRACT = "retract", "Retraction"
+
+
+class Status(models.TextChoices):
+    """Exactly the words the pages print; `skipped` is shown with events, not among the four."""
+
+    PENDING = "pending", "Pending"
+    RETRYING = "retrying", "Retrying"
+    DELIVERED = "delivered", "Delivered"
+    FAILED = "failed", "Failed"
+    SKIPPED = "skipped", "Not forwarded"
+
+
+WAITING = (Status.PENDING, Status.RETRYING)
+
+
+class Hold(models.TextChoices):
+    """Why a waiting delivery is not sent now. A hold burns no attempt and goes when its cause is gone."""
+
+    RECONNECT = "reconnect", "Waits for the Microsoft sign-in to be renewed"
+    PERMISSION = "permission", "Waits for access to the account"
+    THROTTLED = "throttled", "Microsoft asked us to slow down"
+    GOAL_MISSING = "goal_missing", "Waits for its goal"
+    GOAL_TOO_NEW = "goal_too_new", "Waits until the new goal takes conversions"
+    CLICK_SETTLING = "click_settling", "Waits an hour after the click"
+    ACCOUNT_INACTIVE = "account_inactive", "Waits for the account to be active"
+    ORIGINAL_PENDING = "original_pending", "Waits for the original conversion"
+    OPERATOR = "operator", "Waits for the operator"
+
+
+class Skip(models.TextChoices):
+    """Why an event is not forwarded to an account: one reason, the first that applies."""
+
+    NOT_MAPPED = "not_mapped", "No goal mapped"
+    FILTERED = "filtered", "Left out by the mapping's condition"
+    NO_CONSENT = "no_consent", "Ad consent refused"
+    TOO_OLD = "too_old", "Older than 90 days"
+    NO_IDENTIFIER = "no_identifier", "No Microsoft click ID"
+    SAME_ORDER = "same_order", "Same order sent twice"
+    BAD_VALUE = "bad_value", "Value or currency not valid"
+    REFUND = "refund", "A refund, not a conversion"
+
+
+class ClickSource(models.TextChoices):
+    """How a delivery's click id was found."""
+
+    NONE = "", "No click ID"
+    EVENT = "event", "Sent with the event"
+    VISITOR = "visitor", "Same visitor"
+    SESSION = "session", "Same session"
+    EXTERNAL_ID = "external_id", "Same customer ID"
+    TRANSACTION = "transaction", "Same transaction"
+    EMAIL = "email", "Same email"
+    PHONE = "phone", "Same phone"
+
+
+class Operation(models.TextChoices):
+    """The two calls that carry deliveries."""
+
+    CONVERSIONS = "conversions", "OfflineConversions/Apply"
+    ADJUSTMENTS = "adjustments", "OfflineConversionAdjustments/Apply"
+
+    @property
+    def kinds(self) -> tuple[Kind, ...]:
+        """The kinds of delivery this call carries."""
+        return (Kind.CONVERSION,) if self is Operation.CONVERSIONS else (Kind.RESTATE, Kind.RETRACT)
+
+
+class Upload(models.Model):
+    """One batch on its way. Opening it is the claim; its lease says until when it belongs to whoever opened it."""
+
+    public_id = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
+    account = models.ForeignKey(AdAccount, on_delete=models.CASCADE, related_name="uploads")
+    operation = models.CharField(max_length=12, choices=Operation.choices)
+    # The deliveries in the order they are sent: PartialErrors speak of them by index.
+    delivery_ids = models.JSONField()
+    body_sha256 = models.CharField(max_length=64, blank=True, default="")
+    lease_token = models.UUIDField(default=uuid.uuid4)
+    leased_until = models.DateTimeField()
+    takeovers = models.PositiveSmallIntegerField(default=0)
+    started_at = models.DateTimeField()
+    finished_at = models.DateTimeField(null=True, blank=True)
+    seconds = models.FloatField(null=True, blank=True)
+    http_status = models.PositiveSmallIntegerField(null=True, blank=True)
+    tracking_id = models.CharField(max_length=64, blank=True, default="")
+    accepted = models.PositiveSmallIntegerField(default=0)
+    refused = models.PositiveSmallIntegerField(default=0)
+    # What went wrong with the whole call, and Microsoft's raw answer when it was not a plain success.
+    error = models.CharField(max_length=MAX_MESSAGE_CHARS, blank=True, default="")
+    answer = models.TextField(blank=True, default="")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["account", "operation"], condition=Q(finished_at__isnull=True), name="upload_one_open"
+            )
+        ]
+        indexes = [models.Index(fields=["account", "-started_at"], name="upload_newest")]
+
+    def __str__(self) -> str:
+        return f"{self.get_operation_display()} of {len(self.delivery_ids)}"
+
+
+class DeliveryQuerySet(models.QuerySet["Delivery"]):
+    """Adjectives of deliveries, and the only door to one from a page."""
+
+    def for_user(self, user: "User") -> "DeliveryQuerySet":
+        """Return the deliveries of the user's organisations."""
+        return self.filter(account__site__organisation__memberships__user_id=user.pk)
+
+    def forwarded(self) -> "DeliveryQuerySet":
+        """Return what Forward Logs list: everything but the skipped."""
+        return self.exclude(status=Status.SKIPPED)
+
+    def due(self, now: datetime) -> "DeliveryQuerySet":
+        """Return what may be sent now, the longest waiting first. Whether its account may send is not asked here."""
+        return self.filter(status__in=WAITING, next_attempt_at__lte=now).order_by("next_attempt_at", "pk")
+
+
+class Delivery(models.Model):
+    """One thing Microsoft should know, and what became of it."""
+
+    public_id = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
+    account = models.ForeignKey(AdAccount, on_delete=models.CASCADE, related_name="deliveries")
+    event = models.ForeignKey(Event, on_delete=models.CASCADE, related_name="deliveries")
+    kind = models.CharField(max_length=12, choices=Kind.choices, default=Kind.CONVERSION)
+    original = models.ForeignKey("self", on_delete=models.PROTECT, null=True, blank=True, related_name="adjustments")
+    # The goal with the transaction id, or with the event id where there is none; `dedupe_key` below makes it.
+    dedupe_key = models.CharField(max_length=MAX_KEY_CHARS)
+    goal = models.ForeignKey(ConversionGoal, on_delete=models.PROTECT, null=True, blank=True, related_name="+")
+    goal_name = models.CharField(max_length=MAX_GOAL_NAME_CHARS, blank=True, default="")
+    # The exact string that is sent, `2026-11-21T09:30:00Z`: part of Microsoft's key, repeated by adjustments.
+    conversion_time = models.CharField(max_length=20, blank=True, default="")
+    adjustment_time = models.CharField(max_length=20, blank=True, default="")
+    msclkid = models.CharField(max_length=40, blank=True, default="")
+    click_source = models.CharField(max_length=12, choices=ClickSource.choices, blank=True, default=ClickSource.NONE)
+    clicked_at = models.DateTimeField(null=True, blank=True)
+    email_sha256 = models.CharField(max_length=64, blank=True, default="")
+    phone_sha256 = models.CharField(max_length=64, blank=True, default="")
+    value = models.DecimalField(max_digits=VALUE_DIGITS, decimal_places=VALUE_DECIMALS, null=True, blank=True)
+    currency = models.CharField(max_length=3, blank=True, default="")
+    transaction_id = models.CharField(max_length=MAX_ID_CHARS, blank=True, default="")
+    is_test = models.BooleanField(default=False)
+
+    status = models.CharField(max_length=10, choices=Status.choices, default=Status.PENDING)
+    skip_reason = models.CharField(max_length=16, choices=Skip.choices, blank=True, default="")
+    hold_reason = models.CharField(max_length=16, choices=Hold.choices, blank=True, default="")
+    attempts = models.PositiveIntegerField(default=0)
+    next_attempt_at = models.DateTimeField(null=True, blank=True)
+    # 90 days after the conversion, less a margin: from then on Microsoft refuses it (5609).
+    expires_at = models.DateTimeField(null=True, blank=True)
+    delivered_at = models.DateTimeField(null=True, blank=True)
+    error_code = models.IntegerField(null=True, blank=True)
+    error_symbol = models.CharField(max_length=MAX_SYMBOL_CHARS, blank=True, default="")
+    error_message = models.CharField(max_length=MAX_MESSAGE_CHARS, blank=True, default="")
+    last_upload = models.ForeignKey(Upload, on_delete=models.SET_NULL, null=True, blank=True, related_name="+")
+    created_at = models.DateTimeField()
+    # Moves with every change, so that a live page can ask what is newer than what it shows.
+    changed_at = models.DateTimeField()
+
+    objects = DeliveryQuerySet.as_manager()
+
+    class Meta:
+        verbose_name_plural = "deliveries"
+        constraints = [
+            models.UniqueConstraint(fields=["account", "kind", "dedupe_key"], name="delivery_once"),
+        ]
+        indexes = [
+            # forwarding.claims: what is due in an account, the longest waiting first.
+            models.Index(
+                fields=["account", "next_attempt_at", "id"],
+                name="delivery_due",
+                condition=Q(status__in=["pending", "retrying"]),
+            ),
+            # Forward Logs: newest page, and pages by key.
+            models.Index(fields=["account", "-created_at", "-id"], name="delivery_newest"),
+            # Forward Logs by status, where the status is not the common one.
+            models.Index(
+                fields=["account", "status", "-created_at", "-id"],
+                name="delivery_undelivered",
+                condition=~Q(status="delivered"),
+            ),
+            # Search by order and by click.
+            models.Index(
+                fields=["account", "transaction_id"], name="delivery_by_transaction", condition=~Q(transaction_id="")
+            ),
+            models.Index(fields=["account", "msclkid"], name="delivery_by_click", condition=~Q(msclkid="")),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.get_kind_display()} {self.transaction_id or self.public_id}"
+
+
+def dedupe_key(goal_id: str, transaction_id: str, event_id: str) -> str:
+    """Return the key under which an account takes an order once per goal, or an event once where it has no order."""
+    return f"{goal_id}:t:{transaction_id}" if transaction_id else f"{goal_id}:e:{event_id}"
+
+
+class Attempt(models.Model):
+    """A delivery's outcome in an upload, written only when it did not end delivered."""
+
+    class Outcome(models.TextChoices):
+        REFUSED = "refused", "Refused"
+        RETRY = "retry", "Not taken, tried again"
+        UNKNOWN = "unknown", "Outcome unknown"
+
+    delivery = models.ForeignKey(Delivery, on_delete=models.CASCADE, related_name="attempt_rows")
+    upload = models.ForeignKey(Upload, on_delete=models.CASCADE, related_name="attempt_rows")
+    outcome = models.CharField(max_length=8, choices=Outcome.choices)
+    error_code = models.IntegerField(null=True, blank=True)
+    error_symbol = models.CharField(max_length=MAX_SYMBOL_CHARS, blank=True, default="")
+    error_message = models.CharField(max_length=MAX_MESSAGE_CHARS, blank=True, default="")
+    created_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["delivery", "upload"], name="attempt_once_per_upload")]
+
+    def __str__(self) -> str:
+        return f"{self.outcome} {self.error_code or self.error_symbol}"
+
+
+class DailyCount(models.Model):
+    """How many deliveries of a day are in a status, and what they are worth: pages read this, never count rows.
+
+    The day is the UTC day of the delivery's `created_at`. A row moves from one status to another with every mark;
+    `manage.py rebuild_counts` makes the table anew from the deliveries.
+    """
+
+    account = models.ForeignKey(AdAccount, on_delete=models.CASCADE, related_name="daily_counts")
+    day = models.DateField()
+    # The goal's name, or the skip reason of what is not forwarded.
+    goal_name = models.CharField(max_length=MAX_GOAL_NAME_CHARS, blank=True, default="")
+    status = models.CharField(max_length=10, choices=Status.choices)
+    currency = models.CharField(max_length=3, blank=True, default="")
+    count = models.IntegerField(default=0)
+    value = models.DecimalField(max_digits=21, decimal_places=VALUE_DECIMALS, default=0)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["account", "day", "goal_name", "status", "currency"], name="daily_count_once"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.day} {self.goal_name} {self.status}: {self.count}"

@@ -1,0 +1,17 @@
+"""The product's settings with throw-away secrets, so that the suite needs no environment of its own."""
+
+import os
+
+os.environ.setdefault("SECRET_KEY", "only-for-tests-and-longer-than-fifty-characters-0123456789")
+os.environ.setdefault("FIELD_ENCRYPTION_KEYS", "dGVzdHMtb25seS0wMTIzNDU2Nzg5MDEyMzQ1Njc4OWE=")
+os.environ.setdefault("PUBLIC_URL", "http://testserver")
+os.environ.setdefault("ALLOWED_HOSTS", "testserver,localhost,127.0.0.1")
+os.environ.setdefault("MICROSOFT_CLIENT_ID", "emulator-client")
+os.environ.setdefault("MICROSOFT_CLIENT_SECRET", "emulator-secret")
+os.environ.setdefault("MICROSOFT_DEVELOPER_TOKEN", "emulator-developer-token")
+for _base in ("LOGIN", "CAMPAIGN", "CUSTOMER"):
+    os.environ.setdefault(f"MICROSOFT_{_base}_URL", "http://127.0.0.1:9")  # discard: no test may reach Microsoft
+
+from convultra.settings import *  # noqa: E402, F403
+
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
