@@ -12,6 +12,7 @@ None is stored as NULL and "" as "": both say that there is no secret.
 """
 
 import json
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NoReturn
@@ -23,10 +24,11 @@ from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models.lookups import IsNull, Lookup
 from django.db.models.query_utils import DeferredAttribute
+from django.db.models.sql.compiler import SQLCompiler
 
 if TYPE_CHECKING:
     # The library is untyped; to a type checker the column is the text column that it extends.
-    from django.db.models import TextField as EncryptedTextField
+    EncryptedTextField = models.TextField[str, str]
 else:
     from encrypted_model_fields.fields import EncryptedTextField
 
@@ -68,13 +70,15 @@ class Ciphertext(str):
 
 
 class _UnsealedAttribute(DeferredAttribute):
-    """Opens the secret on each read, so that a loaded instance holds no plain text; a data descriptor on purpose."""
+    """Opens the secret on each read: what a query loaded stays sealed. `__set__` is what puts it before `__dict__`."""
 
     field: "EncryptedText"
 
     def __get__(self, instance: models.Model | None, cls: type[models.Model] | None = None) -> object:
         value = super().__get__(instance, cls)
-        return self.field.unseal(value, instance, key_ring()) if instance and isinstance(value, Sealed) else value
+        if instance is None or not isinstance(value, Sealed):
+            return value
+        return self.field.unseal(value, instance, key_ring())
 
     def __set__(self, instance: models.Model, value: object) -> None:
         instance.__dict__[self.field.attname] = value
@@ -90,9 +94,9 @@ class EncryptedText(EncryptedTextField):
 
     descriptor_class = _UnsealedAttribute
 
-    def __init__(self, *args: object, **kwargs: object) -> None:
-        kwargs.setdefault("editable", False)
-        super().__init__(*args, **kwargs)
+    def contribute_to_class(self, cls: type[models.Model], name: str, private_only: bool = False) -> None:
+        super().contribute_to_class(cls, name, private_only)
+        self.editable = False  # or a form would put the secret into its initial values
 
     def seal(self, value: str, instance: models.Model) -> Ciphertext:
         """Encrypt `value` for this column of `instance` under the newest key."""
@@ -112,7 +116,8 @@ class EncryptedText(EncryptedTextField):
         return value
 
     def _address(self, instance: models.Model) -> dict[str, str]:
-        return {"row": f"{self.model._meta.label}:{getattr(instance, ROW_ID)}", "field": self.name}
+        row_id = uuid.UUID(str(getattr(instance, ROW_ID)))
+        return {"row": f"{self.model._meta.label}:{row_id}", "field": self.name}
 
     def from_db_value(self, value: str | None, *_: object) -> Sealed | str | None:
         return Sealed(value) if value else value
@@ -132,6 +137,14 @@ class EncryptedText(EncryptedTextField):
             f"{self.model._meta.label}.{self.name} is encrypted for one row: set it on an instance and call "
             f'save(update_fields=["{self.name}"]). update() and bulk_update() cannot write it.'
         )
+
+    def get_placeholder(self, value: object, compiler: SQLCompiler, connection: BaseDatabaseWrapper) -> str:  # noqa: ARG002
+        # An upsert that met an old row would leave that row's id beside a secret sealed for the new one.
+        overwritten: list[models.Field[object, object]] = getattr(compiler.query, "update_fields", [])
+        matched: list[models.Field[object, object]] = getattr(compiler.query, "unique_fields", [])
+        if self in overwritten and ROW_ID not in {column.name for column in (*overwritten, *matched)}:
+            raise TypeError(f"{self.model._meta.label}.{self.name} is encrypted: upsert by {ROW_ID}, or write it too.")
+        return "%s"
 
     def get_lookup(self, lookup_name: str) -> type[Lookup] | None:
         if lookup_name == "isnull":
