@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 
 REMOVED = "[removed]"
 
-_SECRET_NAMES = (
+_SENSITIVE = (
     r"access_?token|refresh_?token|id_?token|client_?secret|client_assertion|developer_?token|authentication_?token"
     r"|code_?verifier|secret_?key|encryption_?keys?|password|passwd|cookie|set-cookie|csrfmiddlewaretoken|csrftoken"
     r"|sessionid|api_?key"
@@ -19,12 +19,18 @@ _SECRET_NAMES = (
 _RULES: tuple[tuple[re.Pattern[str], str], ...] = (
     # The code and state that Microsoft hands back are worth a sign-in for as long as they live.
     (re.compile(r"(/callback/?)\?[^\s\"'<>]+", re.IGNORECASE), rf"\1?{REMOVED}"),
-    (re.compile(r"(\bauthorization[\"']?\s*[:=,]\s*b?[\"']?)(?:(?:bearer|basic)\s+)?[^\s\"',;}]+", re.IGNORECASE), rf"\1{REMOVED}"),
+    (
+        re.compile(r"(\bauthorization[\"']?\s*[:=,]\s*b?[\"']?)(?:(?:bearer|basic)\s+)?[^\s\"',;}]+", re.IGNORECASE),
+        rf"\1{REMOVED}",
+    ),
     (re.compile(r"\b(bearer\s+)[\w.~+/=-]{8,}", re.IGNORECASE), rf"\1{REMOVED}"),
     # name=value, name: value, 'name': 'value', "name": "value", <Name>value</Name>
-    (re.compile(rf"((?:{_SECRET_NAMES})\b(?:\\?[\"'])?\s*[:=>]\s*)\\?\"[^\"]*(?:\"|\Z)", re.IGNORECASE), rf'\1"{REMOVED}"'),
-    (re.compile(rf"((?:{_SECRET_NAMES})\b(?:\\?[\"'])?\s*[:=>]\s*)'[^']*(?:'|\Z)", re.IGNORECASE), rf"\1'{REMOVED}'"),
-    (re.compile(rf"((?:{_SECRET_NAMES})\b\s*[:=>]\s*)[^\s\"'&,;<>{{}}\[]+", re.IGNORECASE), rf"\1{REMOVED}"),
+    (
+        re.compile(rf"((?:{_SENSITIVE})\b(?:\\?[\"'])?\s*[:=>]\s*)\\?\"[^\"]*(?:\"|\Z)", re.IGNORECASE),
+        rf'\1"{REMOVED}"',
+    ),
+    (re.compile(rf"((?:{_SENSITIVE})\b(?:\\?[\"'])?\s*[:=>]\s*)'[^']*(?:'|\Z)", re.IGNORECASE), rf"\1'{REMOVED}'"),
+    (re.compile(rf"((?:{_SENSITIVE})\b\s*[:=>]\s*)[^\s\"'&,;<>{{}}\[]+", re.IGNORECASE), rf"\1{REMOVED}"),
     (re.compile(r"\bsk_[\w-]{6,}"), f"sk_{REMOVED}"),
     (re.compile(r"\beyJ[\w-]{8,}(?:\.[\w-]+)*"), REMOVED),  # a JSON web token
     (re.compile(r"\bgAAAA[\w=-]{20,}"), REMOVED),  # a Fernet token
