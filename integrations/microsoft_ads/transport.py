@@ -1,0 +1,176 @@
+"""Deadlines, caps, and what a broken connection proves.
+
+`requests` bounds each wait for a byte and neither the whole exchange nor the size of an answer, so both are bounded
+here: a body is read in pieces against a monotonic clock, and not past 8 MiB.
+"""
+
+import ssl
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from threading import Timer
+
+import requests
+import urllib3
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    DecodeError,
+    HTTPError,
+    NameResolutionError,
+    NewConnectionError,
+    ProxyError,
+    ReadTimeoutError,
+)
+
+from integrations.microsoft_ads.errors import ConnectionFailed, MicrosoftAdsError, NoAnswer, UnexpectedAnswer, WhatToDo
+
+CONNECT_TIMEOUT_SECONDS = 10.0
+MAX_ANSWER_BYTES = 8 * 1024 * 1024  # 1,000 refusals of a few hundred bytes each are far below one
+_PIECE_BYTES = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Deadline:
+    """A moment on the monotonic clock by which an exchange has to be over."""
+
+    ends_at: float
+
+    @classmethod
+    def after(cls, seconds: float) -> "Deadline":
+        """Return the deadline that many seconds from now."""
+        return cls(time.monotonic() + seconds)
+
+    @property
+    def seconds_left(self) -> float:
+        """Return what is left, never less than zero."""
+        return max(0.0, self.ends_at - time.monotonic())
+
+    @property
+    def timeouts(self) -> tuple[float, float]:
+        """Return requests' pair of timeouts. It refuses zero, so an exchange that is over gets a moment to fail."""
+        left = max(0.001, self.seconds_left)
+        return min(CONNECT_TIMEOUT_SECONDS, left), left
+
+
+def send(session: requests.Session, request: requests.PreparedRequest, deadline: Deadline) -> requests.Response:
+    """Send a request once and return its streamed answer; redirects are not followed.
+
+    Raises ConnectionFailed if nothing can have been taken, else NoAnswer.
+    """
+    failure: MicrosoftAdsError
+    try:
+        settings = session.merge_environment_settings(request.url, {}, True, None, None)
+        return session.send(request, timeout=deadline.timeouts, allow_redirects=False, **settings)
+    except requests.RequestException as error:
+        failure = connection_error(error)
+    raise failure  # outside, so that it does not carry the error, which holds the request and with it the token
+
+
+def read_body(response: requests.Response, deadline: Deadline) -> bytes:
+    """Read a streamed answer to its end, decoded, and close it.
+
+    Raises NoAnswer when it stops short, breaks off or outlasts the deadline; UnexpectedAnswer when it is larger than
+    8 MiB or not encoded as it claims.
+    """
+    # A peer that trickles bytes never times out; cutting its connection at the deadline ends the read.
+    timer = Timer(deadline.seconds_left, _cut, [response])
+    timer.daemon = True
+    timer.start()
+    try:
+        body = bytearray()
+        for piece in _pieces(response):
+            body += piece
+            if len(body) > MAX_ANSWER_BYTES:
+                raise _unexpected(response, "The answer is larger than 8 MiB")
+            if not deadline.seconds_left:
+                break
+    except DecodeError:
+        raise _unexpected(response, "The answer is not encoded as it says") from None
+    except (HTTPError, requests.RequestException, OSError) as error:
+        raise _no_answer(error, response.status_code) from None
+    finally:
+        timer.cancel()
+        response.close()
+    if not deadline.seconds_left:  # a cut connection can look like a body's proper end
+        raise NoAnswer(
+            "The answer did not end in time",
+            what_to_do=WhatToDo.RETRY,
+            outcome_unknown=True,
+            http_status=response.status_code,
+        )
+    return bytes(body)
+
+
+def connection_error(error: requests.RequestException) -> MicrosoftAdsError:
+    """Say what a failed exchange proves: ConnectionFailed if nothing can have been taken, else NoAnswer."""
+    if any(isinstance(cause, _NEVER_REACHED) for cause in _causes(error)):
+        return ConnectionFailed(f"Microsoft could not be reached ({type(error).__name__})", what_to_do=WhatToDo.RETRY)
+    return _no_answer(error, None)
+
+
+def retry_after_seconds(response: requests.Response) -> float | None:
+    """Return how long Microsoft asks us to wait, at most a day, or None if it does not say so clearly.
+
+    A date is measured against the answer's own `Date`, as our clock may differ from theirs.
+    """
+    wish = response.headers.get("Retry-After", "").strip()
+    if wish.isascii() and wish.isdigit():
+        return min(float(wish[:9]), _DAY_SECONDS)
+    try:
+        wait = parsedate_to_datetime(wish) - parsedate_to_datetime(response.headers.get("Date", ""))
+    except (ValueError, TypeError):  # TypeError: one has a zone and the other none
+        return None
+    return min(max(wait.total_seconds(), 0.0), _DAY_SECONDS)
+
+
+_DAY_SECONDS = 86_400.0
+_NEVER_REACHED = (
+    NameResolutionError,
+    NewConnectionError,
+    ConnectTimeoutError,
+    ssl.SSLCertVerificationError,
+    requests.exceptions.InvalidURL,
+    requests.exceptions.InvalidProxyURL,
+    ProxyError,
+)
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield an error and what it was made of: urllib3 wraps in `reason`, requests and Python in `args` and causes."""
+    seen: list[BaseException] = []
+    waiting: list[object] = [error]
+    while waiting:
+        cause = waiting.pop()
+        if isinstance(cause, BaseException) and not any(cause is other for other in seen):
+            seen.append(cause)
+            waiting += [*cause.args, getattr(cause, "reason", None), cause.__cause__, cause.__context__]
+            yield cause
+
+
+def _pieces(response: requests.Response) -> Iterator[bytes]:
+    raw = response.raw
+    if not isinstance(raw, urllib3.HTTPResponse):  # an adapter without sockets
+        yield from response.iter_content(_PIECE_BYTES)
+        return
+    # read1 returns what has come; read and stream would wait for a whole piece.
+    while piece := raw.read1(_PIECE_BYTES, decode_content=True):
+        yield piece
+
+
+def _cut(response: requests.Response) -> None:
+    with suppress(AttributeError, ValueError, OSError):  # closed by now, or never had a socket
+        response.raw.shutdown()
+
+
+def _unexpected(response: requests.Response, message: str) -> UnexpectedAnswer:
+    return UnexpectedAnswer(
+        message, what_to_do=WhatToDo.UNKNOWN, outcome_unknown=True, http_status=response.status_code
+    )
+
+
+def _no_answer(error: Exception, http_status: int | None) -> NoAnswer:
+    is_late = any(isinstance(cause, ReadTimeoutError | TimeoutError) for cause in _causes(error))
+    message = "No answer in time" if is_late else f"The connection broke before a whole answer ({type(error).__name__})"
+    return NoAnswer(message, what_to_do=WhatToDo.RETRY, outcome_unknown=True, http_status=http_status)
