@@ -12,30 +12,31 @@ from datetime import UTC, datetime
 REMOVED = "[removed]"
 
 _SENSITIVE = (
-    r"access_?token|refresh_?token|id_?token|client_?secret|client_assertion|developer_?token|authentication_?token"
-    r"|code_?verifier|secret_?key|encryption_?keys?|password|passwd|cookie|set-cookie|csrfmiddlewaretoken|csrftoken"
-    r"|sessionid|api_?key"
+    r"(?:access_?token|refresh_?token|id_?token|client_?secret|client_assertion|developer_?token|authentication_?token"
+    r"|code_?verifier|secret_?key|encryption_?keys?|password|passwd|csrfmiddlewaretoken|csrftoken|sessionid|api_?key)\b"
 )
-_RULES: tuple[tuple[re.Pattern[str], str], ...] = (
-    # The code and state that Microsoft hands back are worth a sign-in for as long as they live.
-    (re.compile(r"(/callback/?)\?[^\s\"'<>]+", re.IGNORECASE), rf"\1?{REMOVED}"),
-    (
-        re.compile(r"(\bauthorization[\"']?\s*[:=,]\s*b?[\"']?)(?:(?:bearer|basic)\s+)?[^\s\"',;}]+", re.IGNORECASE),
-        rf"\1{REMOVED}",
-    ),
-    (re.compile(r"\b(bearer\s+)[\w.~+/=-]{8,}", re.IGNORECASE), rf"\1{REMOVED}"),
-    # name=value, name: value, 'name': 'value', "name": "value", <Name>value</Name>
-    (
-        re.compile(rf"((?:{_SENSITIVE})\b(?:\\?[\"'])?\s*[:=>]\s*)\\?\"[^\"]*(?:\"|\Z)", re.IGNORECASE),
-        rf'\1"{REMOVED}"',
-    ),
-    (re.compile(rf"((?:{_SENSITIVE})\b(?:\\?[\"'])?\s*[:=>]\s*)'[^']*(?:'|\Z)", re.IGNORECASE), rf"\1'{REMOVED}'"),
-    (re.compile(rf"((?:{_SENSITIVE})\b\s*[:=>]\s*)[^\s\"'&,;<>{{}}\[]+", re.IGNORECASE), rf"\1{REMOVED}"),
-    (re.compile(r"\bsk_[\w-]{6,}"), f"sk_{REMOVED}"),
-    (re.compile(r"\beyJ[\w-]{8,}(?:\.[\w-]+)*"), REMOVED),  # a JSON web token
-    (re.compile(r"\bgAAAA[\w=-]{20,}"), REMOVED),  # a Fernet token
-    (re.compile(r"[\w.+%-]{1,64}(?:@|%40)[\w-]+(?:\.[\w-]+)+"), "[e-mail]"),
-    (re.compile(r"\b[0-9a-f]{64}\b", re.IGNORECASE), "[hash]"),  # SHA-256 of an e-mail or phone is personal data still
+_NAMED = rf"({_SENSITIVE}(?:\\?[\"'])?\s*[:=>]\s*)"
+_HEADER = r"[\"']?\s*[:=,]\s*(?:b?[\"'])?"
+# Text to find, in any case, and what is written in its place; in this order.
+_RULES = tuple(
+    (re.compile(pattern, re.IGNORECASE), replacement)
+    for pattern, replacement in (
+        # The code and state that Microsoft hands back are worth a sign-in for as long as they live.
+        (r"(/callback/?)\?[^\s\"'<>]+", rf"\1?{REMOVED}"),
+        (r"([?&](?:code|state)=)[^\s\"'&]{12,}", rf"\1{REMOVED}"),
+        (rf"(\bauthorization{_HEADER})(?:(?:bearer|basic)\s+)?[^\s\"',;}}]+", rf"\1{REMOVED}"),
+        (r"\b(bearer\s+)[\w.~+/=-]{8,}", rf"\1{REMOVED}"),
+        (rf"(\bcookie{_HEADER})[^\r\n\"']+", rf"\1{REMOVED}"),
+        # "name": "value" and 'name': 'value', also cut off before the closing quote; name=value; <Name>value</Name>
+        (rf"{_NAMED}\\?\"[^\"]*(?:\"|\Z)", rf'\1"{REMOVED}"'),
+        (rf"{_NAMED}'[^']*(?:'|\Z)", rf"\1'{REMOVED}'"),
+        (rf"{_NAMED}[^\s\"'&,;<>{{}}\[]+", rf"\1{REMOVED}"),
+        (r"\bsk_[\w-]{6,}", f"sk_{REMOVED}"),
+        (r"\beyJ[\w-]{8,}(?:\.[\w-]+)*", REMOVED),  # a JSON web token
+        (r"\bgAAAA[\w=-]{20,}", REMOVED),  # a Fernet token
+        (r"[\w.+%-]{1,64}(?:@|%40)[\w-]+(?:\.[\w-]+)+", "[e-mail]"),
+        (r"\b[0-9a-f]{64}\b", "[hash]"),  # SHA-256 of an e-mail or phone is personal data still
+    )
 )
 
 

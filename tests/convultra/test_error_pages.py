@@ -1,0 +1,99 @@
+import json
+from typing import TYPE_CHECKING
+
+from django.core.exceptions import PermissionDenied, SuspiciousOperation
+from django.db import InterfaceError, OperationalError
+from django.http import Http404, HttpRequest, HttpResponse
+from django.test import Client, SimpleTestCase, override_settings
+from django.urls import path
+
+from convultra import errors
+
+if TYPE_CHECKING:
+    from django.test.client import _MonkeyPatchedWSGIResponse
+
+FAULTS = {
+    "odd": SuspiciousOperation("secret detail"),
+    "closed": PermissionDenied("secret detail"),
+    "gone": Http404("secret detail"),
+    "bug": ValueError("secret detail"),
+    "away": OperationalError("secret detail"),
+    "dropped": InterfaceError("secret detail"),
+}
+
+
+def fail(_: HttpRequest, fault: str) -> HttpResponse:
+    raise FAULTS[fault]
+
+
+urlpatterns = [path("v1/<fault>", fail), path("pages/<fault>", fail)]
+handler400, handler403 = errors.bad_request, errors.forbidden
+handler404, handler500 = errors.not_found, errors.server_error
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "OPTIONS": {
+            "loaders": [
+                (
+                    "django.template.loaders.locmem.Loader",
+                    {
+                        f"{status}.html": f"Page {status}{{% if form_expired %}} Reload the page.{{% endif %}}"
+                        for status in (400, 403, 404, 500)
+                    },
+                )
+            ]
+        },
+    }
+]
+
+
+# No session, user or message: what a page must do without when the database is away.
+@override_settings(ROOT_URLCONF=__name__, TEMPLATES=TEMPLATES, MIDDLEWARE=[], DEBUG=False)
+class ErrorTests(SimpleTestCase):
+    def get(self, address: str) -> "_MonkeyPatchedWSGIResponse":
+        client = Client(raise_request_exception=False)
+        with self.assertLogs("django", "WARNING"):
+            return client.get(address)
+
+    def test_a_program_gets_a_problem(self) -> None:
+        for fault, status, code in (
+            ("odd", 400, "bad_request"),
+            ("closed", 403, "forbidden"),
+            ("gone", 404, "not_found"),
+            ("bug", 500, "server_error"),
+            ("away", 503, "unavailable"),
+            ("dropped", 503, "unavailable"),
+        ):
+            with self.subTest(fault=fault):
+                r = self.get(f"/v1/{fault}")
+                self.assertEqual((r.status_code, r["Content-Type"]), (status, "application/problem+json"))
+                body = json.loads(r.content)
+                self.assertEqual((body["type"], body["status"]), (f"/problems/{code}", status))
+                self.assertNotIn("secret detail", r.text)
+
+    def test_a_person_gets_a_page(self) -> None:
+        for fault, status, text in (
+            ("odd", 400, "Page 400"),
+            ("closed", 403, "Page 403"),
+            ("gone", 404, "Page 404"),
+            ("bug", 500, "Page 500"),
+            ("away", 503, "Page 500"),
+        ):
+            with self.subTest(fault=fault):
+                r = self.get(f"/pages/{fault}")
+                self.assertEqual((r.status_code, r.text), (status, text))
+
+    def test_an_unknown_address_is_answered_for_whoever_asked(self) -> None:
+        self.assertEqual(self.get("/v1/a/b")["Content-Type"], "application/problem+json")
+        self.assertEqual(self.get("/nowhere").text, "Page 404")
+
+    def test_it_says_when_to_come_back_while_the_database_is_away(self) -> None:
+        for address in ("/v1/away", "/pages/away"):
+            with self.subTest(address=address):
+                self.assertEqual(self.get(address)["Retry-After"], "5")
+        self.assertNotIn("Retry-After", self.get("/v1/bug"))
+
+    def test_an_expired_form_is_told_apart_from_a_closed_door(self) -> None:
+        r = errors.forbidden(HttpRequest(), reason="CSRF token missing.")
+        self.assertEqual((r.status_code, r.text), (403, "Page 403 Reload the page."))
