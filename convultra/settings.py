@@ -194,6 +194,7 @@ ACCOUNT_USER_MODEL_USERNAME_FIELD = "username"
 ACCOUNT_EMAIL_VERIFICATION = "none"
 ACCOUNT_LOGOUT_REDIRECT_URL = "account_login"
 ACCOUNT_SESSION_REMEMBER = True
+AXES_VERBOSE = False
 AXES_FAILURE_LIMIT = 5
 AXES_COOLOFF_TIME = 15 * MINUTE / HOUR  # axes counts in hours
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
@@ -298,6 +299,10 @@ RETRY_LADDER_SECONDS: list[int] = env.list(
 )
 if not RETRY_LADDER_SECONDS or min(RETRY_LADDER_SECONDS) < 0:
     raise ImproperlyConfigured("RETRY_LADDER_SECONDS needs at least one step, none negative.")
+# Tests name a place in `forwarding.failpoints` where a worker shall die.
+FAILPOINT: str = env.str("FAILPOINT", default="")
+# The worker starts its cluster anew when no sweep has come back for so long.
+WATCHDOG_SECONDS = _seconds("WATCHDOG_SECONDS", 90)
 
 Q_CLUSTER: dict[str, Any] = {
     "name": "convultra",

@@ -66,7 +66,6 @@ class Skip(models.TextChoices):
     TOO_OLD = "too_old", "Older than 90 days"
     NO_IDENTIFIER = "no_identifier", "No Microsoft click ID"
     SAME_ORDER = "same_order", "Same order sent twice"
-    BAD_VALUE = "bad_value", "Value or currency not valid"
     REFUND = "refund", "A refund, not a conversion"
 
 
@@ -215,15 +214,20 @@ class Delivery(models.Model):
                 fields=["account", "transaction_id"], name="delivery_by_transaction", condition=~Q(transaction_id="")
             ),
             models.Index(fields=["account", "msclkid"], name="delivery_by_click", condition=~Q(msclkid="")),
+            # Planning: other conversions of the same person in the same second, where no click id tells them apart.
+            models.Index(
+                fields=["account", "email_sha256", "phone_sha256"],
+                name="delivery_by_hash",
+                condition=Q(msclkid="") & ~Q(email_sha256="", phone_sha256=""),
+            ),
+            # The sweep: what has waited until it is too old.
+            models.Index(
+                fields=["expires_at"], name="delivery_expiring", condition=Q(status__in=["pending", "retrying"])
+            ),
         ]
 
     def __str__(self) -> str:
         return f"{self.get_kind_display()} {self.transaction_id or self.public_id}"
-
-
-def dedupe_key(goal_id: str, transaction_id: str, event_id: str) -> str:
-    """Return the key under which an account takes an order once per goal, or an event once where it has no order."""
-    return f"{goal_id}:t:{transaction_id}" if transaction_id else f"{goal_id}:e:{event_id}"
 
 
 class Attempt(models.Model):
@@ -275,3 +279,19 @@ class DailyCount(models.Model):
 
     def __str__(self) -> str:
         return f"{self.day} {self.goal_name} {self.status}: {self.count}"
+
+
+class Heartbeat(models.Model):
+    """When a task last came back. The worker's watchdog and the readiness page trust this, not the queue's word."""
+
+    name = models.CharField(max_length=32, unique=True)
+    beat_at = models.DateTimeField()
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    def __str__(self) -> str:
+        return f"{self.name} at {self.beat_at:%H:%M:%S}"
+
+
+def dedupe_key(goal_id: str, transaction_id: str, event_id: str) -> str:
+    """Return the key under which an account takes an order once per goal, or an event once where it has no order."""
+    return f"{goal_id}:t:{transaction_id}" if transaction_id else f"{goal_id}:e:{event_id}"

@@ -1,0 +1,139 @@
+"""Opening an upload: the claim on up to 1,000 due deliveries of one account.
+
+The deliveries themselves are not written: the open upload lists them, and from here their key fields are frozen. At
+most one upload per account and operation is open (a partial unique constraint), so an account is never sent to by two
+workers at once, and n rows always take ceil(n / 1,000) calls. An upload whose worker died keeps its rows until its
+lease ends; whoever takes it over sends the same rows, in the same order, as the same bytes.
+"""
+
+import logging
+import uuid
+from collections.abc import Collection
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import Exists, OuterRef, Q, QuerySet
+
+from forwarding.counts import Move, record_moves
+from forwarding.models import WAITING, Attempt, Delivery, Hold, Operation, Status, Upload
+from forwarding.retry import CLOCK_MARGIN
+from integrations.models import AdAccount, Connection
+
+MAX_ROWS = 1000  # cm/applyofflineconversions
+MAX_TAKEOVERS = 3
+# Our own word in the column of Microsoft's symbols: nothing was sent, its 90 days ran out here.
+EXPIRED_SYMBOL = "Expired"
+
+logger = logging.getLogger(__name__)
+
+
+def may_send(account: AdAccount, now: datetime) -> bool:
+    """Say whether the account takes conversions now: forwarding on, sign-in good, no hold in force."""
+    is_held = account.held_until is not None and account.held_until > now
+    return account.is_active and account.connection.is_usable and not is_held
+
+
+def accounts_to_serve(now: datetime) -> list[int]:
+    """Return the accounts that have something to send, or an upload whose worker died; not those being served now."""
+    due = Delivery.objects.due(now).filter(account=OuterRef("pk")).order_by()
+    being_served = Upload.objects.filter(account=OuterRef("pk"), finished_at__isnull=True, leased_until__gt=now)
+    abandoned = Upload.objects.filter(account=OuterRef("pk"), finished_at__isnull=True, leased_until__lte=now)
+    ready: QuerySet[AdAccount] = AdAccount.objects.active().filter(
+        Q(held_until__isnull=True) | Q(held_until__lte=now), connection__status=Connection.Status.CONNECTED
+    )
+    wanted = ready.filter(Exists(due) | Exists(abandoned)).exclude(Exists(being_served))
+    return list(wanted.order_by("pk").values_list("pk", flat=True))
+
+
+@transaction.atomic
+def claim(account_id: int, operation: Operation, now: datetime) -> Upload | None:
+    """Open the account's next upload, or take over one whose worker died; None when there is nothing to send now.
+
+    None also while a batch that is not full still waits for company (`UPLOAD_LINGER_SECONDS`).
+    """
+    rows = AdAccount.objects.select_related("connection", "site").select_for_update(of=("self",))
+    account = rows.filter(pk=account_id).first()
+    if account is None or not may_send(account, now):
+        return None
+    upload = Upload.objects.filter(account=account, operation=operation, finished_at__isnull=True).first()
+    if upload is not None:
+        upload.account = account
+        return _take_over(upload, now) if upload.leased_until <= now else None
+    due = Delivery.objects.due(now).filter(account=account, kind__in=operation.kinds, expires_at__gt=now)
+    listed = list(due.values_list("pk", "next_attempt_at")[:MAX_ROWS])
+    if not listed or (len(listed) < MAX_ROWS and _waits_for_company(listed[0][1], now)):
+        return None
+    return Upload.objects.create(
+        account=account,
+        operation=operation,
+        delivery_ids=[pk for pk, _ in listed],
+        started_at=now,
+        leased_until=_lease_end(now),
+    )
+
+
+def _waits_for_company(oldest_due_since: datetime | None, now: datetime) -> bool:
+    linger = timedelta(seconds=settings.UPLOAD_LINGER_SECONDS)
+    return oldest_due_since is not None and now < oldest_due_since + linger
+
+
+def _lease_end(now: datetime) -> datetime:
+    return now + timedelta(seconds=settings.LEASE_SECONDS)
+
+
+def _take_over(upload: Upload, now: datetime) -> Upload | None:
+    """Go on with an upload whose worker died; halve it, down to the one row, when workers keep dying over it."""
+    if upload.takeovers >= MAX_TAKEOVERS:
+        if len(upload.delivery_ids) == 1:
+            _set_aside(upload, now)
+            return None
+        # The rows that leave are due as before: their turn comes after this half's.
+        upload.delivery_ids = upload.delivery_ids[: len(upload.delivery_ids) // 2]
+        upload.takeovers = 0
+    upload.takeovers += 1
+    upload.lease_token = uuid.uuid4()
+    upload.leased_until = _lease_end(now)
+    upload.save(update_fields=["delivery_ids", "takeovers", "lease_token", "leased_until"])
+    logger.warning("Upload %s of account %s was taken over", upload.public_id, upload.account.account_id)
+    return upload
+
+
+def _set_aside(upload: Upload, now: datetime) -> None:
+    """Stop sending a row that killed its worker every time; a person looks at it before it expires."""
+    upload.finished_at = now
+    upload.error = f"Its worker died {upload.takeovers + 1} times over this one conversion."
+    upload.save(update_fields=["finished_at", "error"])
+    delivery = Delivery.objects.get(pk=upload.delivery_ids[0])
+    before = delivery.status
+    delivery.status = Status.RETRYING
+    delivery.hold_reason = Hold.OPERATOR
+    delivery.next_attempt_at = (delivery.expires_at or now) - CLOCK_MARGIN
+    delivery.error_message = upload.error
+    delivery.last_upload = upload
+    delivery.changed_at = now
+    delivery.save()
+    Attempt.objects.create(
+        delivery=delivery, upload=upload, outcome=Attempt.Outcome.UNKNOWN, error_message=upload.error, created_at=now
+    )
+    record_moves([Move(delivery, before, delivery.status)], now)
+    logger.error("Delivery %s was set aside: %s", delivery.public_id, upload.error)
+
+
+@transaction.atomic
+def expire(now: datetime, limit: int = MAX_ROWS) -> int:
+    """Fail up to `limit` deliveries that waited until Microsoft would refuse them as too old; return how many."""
+    too_old = Delivery.objects.filter(status__in=WAITING, expires_at__lte=now).order_by("expires_at")
+    found = list(too_old.select_for_update(skip_locked=True)[:limit])
+    on_their_way = _listed_in_open_uploads({row.account_id for row in found})
+    rows = [row for row in found if row.pk not in on_their_way]
+    Delivery.objects.filter(pk__in=[row.pk for row in rows]).update(
+        status=Status.FAILED, next_attempt_at=None, hold_reason="", error_symbol=EXPIRED_SYMBOL, changed_at=now
+    )
+    record_moves((Move(row, row.status, Status.FAILED) for row in rows), now)
+    return len(rows)
+
+
+def _listed_in_open_uploads(account_ids: Collection[int]) -> set[int]:
+    opened = Upload.objects.filter(account_id__in=account_ids, finished_at__isnull=True)
+    return {pk for ids in opened.values_list("delivery_ids", flat=True) for pk in ids}

@@ -1,0 +1,148 @@
+"""What one event becomes in one account: a delivery to send, or the one reason why it is not sent. Pure but for rows.
+
+The reasons are tried in a fixed order and the first that applies is the one shown, so that the parts of every page add
+up to its total.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from forwarding.click_resolution import FoundClick
+from forwarding.models import Delivery, Hold, Skip, Status, dedupe_key
+from forwarding.retry import CLOCK_MARGIN, expires_at
+from ingest.models import Consent, ConsentPolicy, Event, Site, Source
+from integrations.conditions import parse_condition
+from integrations.models import AdAccount, ConversionGoal, GoalMapping
+
+REFUND_EVENT = "refund"
+
+# What makes two conversions one at Microsoft: goal, second, and the identifier (api notes 4.3).
+MatchKey = tuple[int, str, str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Settle:
+    """How long Microsoft would lose what is sent too early: after a click, and after a goal's creation."""
+
+    click: timedelta
+    goal: timedelta
+
+
+def utc_second(moment: datetime) -> str:
+    """Write a moment as Microsoft wants it: UTC, whole seconds, `Z` (cm/offlineconversion: ConversionTime)."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def has_consent(event: Event, site: Site) -> bool:
+    """Say whether the event may be used for advertising: what the visitor said, else the site's policy."""
+    if event.consent == Consent.UNKNOWN:
+        return site.consent_policy == ConsentPolicy.ASSUME
+    return event.consent == Consent.GRANTED
+
+
+def skip_reason(
+    event: Event, account: AdAccount, mapping: GoalMapping | None, click: FoundClick, now: datetime
+) -> Skip | None:
+    """Return why the event is not forwarded to the account; None when it is."""
+    if mapping is None:
+        return Skip.NOT_MAPPED
+    if event.name == REFUND_EVENT:
+        return Skip.REFUND
+    if mapping.condition and not parse_condition(mapping.condition).matches(event):
+        return Skip.FILTERED
+    if not has_consent(event, account.site):
+        return Skip.NO_CONSENT
+    if expires_at(event.occurred_at) <= now:
+        return Skip.TOO_OLD
+    if not click.msclkid and not any(_hashes(event, account, mapping.goal)):
+        return Skip.NO_IDENTIFIER
+    return None
+
+
+def draft(
+    event: Event, account: AdAccount, mapping: GoalMapping | None, click: FoundClick, now: datetime, settle: Settle
+) -> Delivery:
+    """Return the unsaved delivery of an event to an account, skipped or pending."""
+    reason = skip_reason(event, account, mapping, click, now)
+    delivery = Delivery(
+        account=account,
+        event=event,
+        transaction_id=event.transaction_id,
+        is_test=event.source == Source.TEST,
+        created_at=now,
+        changed_at=now,
+    )
+    if mapping is not None:
+        delivery.goal = mapping.goal
+        delivery.goal_name = mapping.goal.name
+        delivery.value = mapping.value_of(event)
+        if delivery.value is not None:
+            delivery.currency = event.currency or mapping.goal.revenue_currency or account.currency
+    if reason is not None or mapping is None:
+        return skipped(delivery, reason or Skip.NOT_MAPPED)
+    delivery.dedupe_key = dedupe_key(mapping.goal.goal_id, event.transaction_id, event.event_id)
+    delivery.conversion_time = utc_second(event.occurred_at)
+    delivery.msclkid, delivery.click_source, delivery.clicked_at = click.msclkid, click.source, click.clicked_at
+    delivery.email_sha256, delivery.phone_sha256 = _hashes(event, account, mapping.goal)
+    delivery.expires_at = expires_at(event.occurred_at)
+    delivery.next_attempt_at, hold = first_attempt(event, mapping.goal, click, now, settle)
+    delivery.hold_reason = hold or ""
+    return delivery
+
+
+def skipped(delivery: Delivery, reason: Skip) -> Delivery:
+    """Turn a draft into a row that says why nothing is sent. It takes no order's key, so the order stays free."""
+    delivery.status = Status.SKIPPED
+    delivery.skip_reason = reason
+    delivery.hold_reason = ""
+    delivery.next_attempt_at = delivery.expires_at = None
+    delivery.dedupe_key = f"skip:{delivery.event.event_id}"
+    return delivery
+
+
+def first_attempt(
+    event: Event, goal: ConversionGoal, click: FoundClick, now: datetime, settle: Settle
+) -> tuple[datetime, Hold | None]:
+    """Return when a new delivery may be sent at the earliest, and what it waits for until then.
+
+    A click of unknown moment was before its conversion, so an hour after the conversion is late enough.
+    """
+    click_ready = (click.clicked_at or event.occurred_at) + settle.click if click.msclkid else now
+    goal_ready = goal.settles_at(settle.goal) or now
+    time_ready = event.occurred_at + CLOCK_MARGIN if event.occurred_at > now else now
+    at, hold = max(
+        (now, None),
+        (time_ready, None),
+        (click_ready, Hold.CLICK_SETTLING),
+        (goal_ready, Hold.GOAL_TOO_NEW),
+        key=lambda wait: wait[0],
+    )
+    return at, hold
+
+
+def match_key(delivery: Delivery) -> MatchKey:
+    """Return what Microsoft would take for the same conversion; click ids compare without case."""
+    identifier = delivery.msclkid.lower() or f"{delivery.email_sha256} {delivery.phone_sha256}"
+    return delivery.account_id, delivery.goal_name, identifier, delivery.conversion_time
+
+
+def shift_to_free_second(delivery: Delivery, taken: Collection[MatchKey]) -> None:
+    """Move a conversion to the first second that no other one of the same click and goal has.
+
+    Two orders of one click to one goal in one second are one key at Microsoft, and the second would be dropped
+    without a word (api notes 4.3). What is sent is kept, so adjustments repeat it.
+    """
+    while match_key(delivery) in taken:
+        later = datetime.fromisoformat(delivery.conversion_time) + timedelta(seconds=1)
+        delivery.conversion_time = utc_second(later)
+
+
+def _hashes(event: Event, account: AdAccount, goal: ConversionGoal) -> tuple[str, str]:
+    """Return the hashes that go along: only where the account wants them and the goal is enhanced.
+
+    Elsewhere Microsoft drops them, or refuses a row that has nothing else (NotEligibleForEnhancedConversions).
+    """
+    if not (account.enhanced_conversions and goal.is_enhanced):
+        return "", ""
+    return event.email_sha256, event.phone_sha256

@@ -1,0 +1,83 @@
+"""The roll-up behind every figure on a page: `DailyCount`, kept in the same transaction as the rows it counts."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from decimal import Decimal
+
+from django.db import connection, transaction
+from django.db.models import Count, Sum
+from django.db.models.functions import TruncDate
+
+from forwarding.models import DailyCount, Delivery, Status
+
+_Key = tuple[int, date, str, str, str]  # account, day, goal name, status, currency
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """A delivery that went from one status to another; `before` is None for a new one."""
+
+    delivery: Delivery
+    before: str | None
+    after: str
+
+
+def record_moves(moves: Iterable[Move], now: datetime) -> None:
+    """Add what came and take away what went, in one statement. Call it inside the transaction of the change."""
+    sums: dict[_Key, tuple[int, Decimal]] = defaultdict(lambda: (0, Decimal(0)))
+    for move in moves:
+        if move.before == move.after:
+            continue
+        for status, sign in ((move.before, -1), (move.after, 1)):
+            if status is not None:
+                key = _key(move.delivery, status)
+                count, value = sums[key]
+                sums[key] = count + sign, value + sign * (move.delivery.value or Decimal(0))
+    # Sorted, so that two writers take the same rows in the same order and cannot wait for each other in a ring.
+    rows = [(*key, count, value) for key, (count, value) in sorted(sums.items()) if count or value]
+    if rows:
+        _add(rows, now)
+
+
+def _key(delivery: Delivery, status: str) -> _Key:
+    goal = delivery.skip_reason if status == Status.SKIPPED else delivery.goal_name
+    return delivery.account_id, delivery.created_at.astimezone(UTC).date(), goal, status, delivery.currency
+
+
+def _add(rows: list[tuple[int, date, str, str, str, int, Decimal]], now: datetime) -> None:
+    ops = connection.ops
+    places = ", ".join(["(%s, %s, %s, %s, %s, %s, %s, %s)"] * len(rows))
+    given: list[int | str | Decimal | None] = []
+    for account, day, goal, status, currency, count, value in rows:
+        given += [account, ops.adapt_datefield_value(day), goal, status, currency, count]
+        given += [ops.adapt_decimalfield_value(value, 21, 3), ops.adapt_datetimefield_value(now)]
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO forwarding_dailycount (account_id, day, goal_name, status, currency, count, value, created_at)"  # noqa: S608
+            f" VALUES {places} ON CONFLICT (account_id, day, goal_name, status, currency) DO UPDATE SET"
+            " count = forwarding_dailycount.count + excluded.count,"
+            " value = forwarding_dailycount.value + excluded.value",
+            given,
+        )
+
+
+def rebuild(now: datetime) -> int:
+    """Count every delivery anew; return how many rows the roll-up has now. A repair, not needed in daily life."""
+    with transaction.atomic():
+        DailyCount.objects.all().delete()
+        rows = (
+            Delivery.objects.annotate(day=TruncDate("created_at", tzinfo=UTC))
+            .values("account_id", "day", "goal_name", "skip_reason", "status", "currency")
+            .annotate(count=Count("pk"), total=Sum("value"))
+        )
+        sums: dict[_Key, tuple[int, Decimal]] = defaultdict(lambda: (0, Decimal(0)))
+        for row in rows.iterator():
+            goal = row["skip_reason"] if row["status"] == Status.SKIPPED else row["goal_name"]
+            key = (row["account_id"], row["day"], goal, row["status"], row["currency"])
+            count, value = sums[key]
+            sums[key] = count + row["count"], value + (row["total"] or Decimal(0))
+        if sums:
+            _add([(*key, count, value) for key, (count, value) in sorted(sums.items())], now)
+    return len(sums)

@@ -1,0 +1,200 @@
+"""Writing down what became of an upload, in one transaction that only the holder of its lease can make.
+
+Rows that Microsoft named in PartialErrors get their code, by index; the others are delivered. Without an answer about
+the rows none is delivered: they go out again, byte for byte. A worker whose lease has passed on writes nothing.
+"""
+
+import logging
+from collections import defaultdict
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+from django.conf import settings
+from django.db import transaction
+
+from forwarding.counts import Move, record_moves
+from forwarding.models import MAX_MESSAGE_CHARS, MAX_SYMBOL_CHARS, Attempt, Delivery, Hold, Status, Upload
+from forwarding.retry import Verdict, Waits, after_no_answer, after_refusal
+from integrations.microsoft_ads.errors import MicrosoftAdsError, WhatToDo
+from integrations.microsoft_ads.shapes import ApplyResult, ItemError
+from integrations.models import AdAccount, Connection
+
+# What stops a whole account, for how long before it is asked again, and under which name.
+_ACCOUNT_HOLDS = {
+    WhatToDo.PERMISSION: (Hold.PERMISSION, timedelta(hours=1)),
+    WhatToDo.ACCOUNT: (Hold.ACCOUNT_INACTIVE, timedelta(hours=1)),
+    WhatToDo.OPERATOR: (Hold.OPERATOR, timedelta(minutes=15)),
+    # Renewed and refused again: most likely our developer token, so nobody is told to sign in again.
+    WhatToDo.RENEW_TOKEN: (Hold.OPERATOR, timedelta(minutes=15)),
+}
+
+logger = logging.getLogger(__name__)
+
+
+def waits() -> Waits:
+    """Return the waits of the settings."""
+    return Waits(settings.RETRY_LADDER_SECONDS, settings.THROTTLE_SECONDS, settings.GOAL_SETTLE_SECONDS)
+
+
+def record_answer(
+    upload: Upload, deliveries: Sequence[Delivery], answer: ApplyResult, seconds: float, now: datetime
+) -> bool:
+    """Mark every row by Microsoft's answer; return False, nothing written, when the upload is no longer ours."""
+    refused = [
+        (delivery, item.error)
+        for delivery, item in zip(deliveries, answer.items, strict=True)
+        if item.error is not None
+    ]
+    with transaction.atomic():
+        is_ours = _finish(
+            upload,
+            finished_at=now,
+            seconds=seconds,
+            http_status=answer.http_status,
+            tracking_id=answer.tracking_id,
+            accepted=len(deliveries) - len(refused),
+            refused=len(refused),
+            answer=answer.body if refused else "",
+        )
+        if not is_ours:
+            return False
+        named = {delivery.pk for delivery, _ in refused}
+        _mark_delivered([delivery for delivery in deliveries if delivery.pk not in named], upload, now)
+        _mark_refused(refused, upload, now)
+        _release_account(upload.account)
+    return True
+
+
+def record_failure(
+    upload: Upload, deliveries: Sequence[Delivery], error: MicrosoftAdsError, seconds: float, now: datetime
+) -> bool:
+    """Mark a call that brought no answer about its rows; return False when the upload is no longer ours.
+
+    What is the account's or the sign-in's fault holds the account and burns no attempt of any row.
+    """
+    with transaction.atomic():
+        is_ours = _finish(
+            upload,
+            finished_at=now,
+            seconds=seconds,
+            http_status=error.http_status,
+            tracking_id=error.tracking_id,
+            error=str(error)[:MAX_MESSAGE_CHARS],
+            answer=error.body,
+        )
+        if not is_ours:
+            return False
+        if not error.outcome_unknown and _hold_account(upload.account, error, now):
+            return True
+        verdict = after_no_answer(max((row.attempts for row in deliveries), default=0) + 1, now, waits())
+        if len(deliveries) == 1 and not error.outcome_unknown:
+            # Alone in its call, it is the row that was refused.
+            verdict = _verdict(deliveries[0], error.what_to_do, now)
+        outcome = Attempt.Outcome.UNKNOWN if error.outcome_unknown else Attempt.Outcome.RETRY
+        _mark(deliveries, verdict, ItemError(error.code, error.symbol, error.message), outcome, upload, now)
+    return True
+
+
+def _finish(upload: Upload, **fields: object) -> bool:
+    """Close the upload if it is still ours: the token changed hands when somebody took it over."""
+    mine = Upload.objects.filter(pk=upload.pk, lease_token=upload.lease_token, finished_at__isnull=True)
+    if mine.update(**fields):
+        return True
+    logger.warning("Upload %s passed to another worker; its late answer is dropped", upload.public_id)
+    return False
+
+
+def _mark_delivered(deliveries: Sequence[Delivery], upload: Upload, now: datetime) -> None:
+    if not deliveries:
+        return
+    by_attempts: dict[int, list[Delivery]] = defaultdict(list)
+    for delivery in deliveries:
+        by_attempts[delivery.attempts].append(delivery)
+    for attempts, group in by_attempts.items():
+        Delivery.objects.filter(pk__in=[row.pk for row in group]).update(
+            status=Status.DELIVERED,
+            delivered_at=now,
+            attempts=attempts + 1,
+            next_attempt_at=None,
+            hold_reason="",
+            error_code=None,
+            error_symbol="",
+            error_message="",
+            last_upload=upload,
+            changed_at=now,
+        )
+    record_moves((Move(row, row.status, Status.DELIVERED) for row in deliveries), now)
+
+
+def _mark_refused(refused: Sequence[tuple[Delivery, ItemError]], upload: Upload, now: datetime) -> None:
+    for delivery, error in refused:
+        verdict = _verdict(delivery, error.what_to_do, now)
+        outcome = Attempt.Outcome.REFUSED if verdict.status == Status.FAILED else Attempt.Outcome.RETRY
+        _mark([delivery], verdict, error, outcome, upload, now)
+
+
+def _verdict(delivery: Delivery, what: WhatToDo, now: datetime) -> Verdict:
+    conversion_at = datetime.fromisoformat(delivery.conversion_time).astimezone(UTC)
+    return after_refusal(what, attempts=delivery.attempts + 1, now=now, conversion_at=conversion_at, waits=waits())
+
+
+def _mark(
+    deliveries: Sequence[Delivery],
+    verdict: Verdict,
+    error: ItemError,
+    outcome: Attempt.Outcome,
+    upload: Upload,
+    now: datetime,
+) -> None:
+    said = {
+        "error_code": error.code,
+        "error_symbol": error.symbol[:MAX_SYMBOL_CHARS],
+        "error_message": error.message[:MAX_MESSAGE_CHARS],
+    }
+    by_attempts: dict[int, list[Delivery]] = defaultdict(list)
+    for delivery in deliveries:
+        by_attempts[delivery.attempts].append(delivery)
+    for attempts, group in by_attempts.items():
+        Delivery.objects.filter(pk__in=[row.pk for row in group]).update(
+            status=verdict.status,
+            hold_reason=verdict.hold or "",
+            attempts=attempts + verdict.burns_attempt,
+            next_attempt_at=verdict.next_attempt_at,
+            last_upload=upload,
+            changed_at=now,
+            **said,
+        )
+    Attempt.objects.bulk_create(
+        Attempt(delivery=row, upload=upload, outcome=outcome, created_at=now, **said) for row in deliveries
+    )
+    record_moves((Move(row, row.status, verdict.status) for row in deliveries), now)
+
+
+def _hold_account(account: AdAccount, error: MicrosoftAdsError, now: datetime) -> bool:
+    """Hold the account, or its whole sign-in, for what is not a delivery's fault; return whether it was that."""
+    what = error.what_to_do
+    if what == WhatToDo.RECONNECT:
+        Connection.objects.filter(pk=account.connection_id, status=Connection.Status.CONNECTED).update(
+            status=Connection.Status.NEEDS_RECONNECT, last_error=str(error)[:500], failed_at=now
+        )
+        return True
+    if what == WhatToDo.THROTTLE:
+        seconds = max(error.retry_after_seconds or 0, settings.THROTTLE_SECONDS)
+        _hold(account, Hold.THROTTLED, now + timedelta(seconds=seconds))
+        return True
+    if what in _ACCOUNT_HOLDS:
+        reason, wait = _ACCOUNT_HOLDS[what]
+        _hold(account, reason, now + wait)
+        return True
+    return False
+
+
+def _hold(account: AdAccount, reason: Hold, until: datetime) -> None:
+    AdAccount.objects.filter(pk=account.pk).update(hold_reason=reason, held_until=until)
+    logger.warning("Account %s is held until %s: %s", account.account_id, until.isoformat(), reason)
+
+
+def _release_account(account: AdAccount) -> None:
+    """An answer about rows means that whatever held the account is gone."""
+    if account.hold_reason:
+        AdAccount.objects.filter(pk=account.pk).update(hold_reason="", held_until=None)

@@ -1,0 +1,103 @@
+"""When a delivery is tried again, and when it is given up: pure functions of the error, the attempts and the clock.
+
+Nothing is given up for having failed often. A conversion is worth sending until it is 90 days old; only Microsoft's
+permanent refusal ends it earlier. The steps are `RETRY_LADDER_SECONDS`: 30 s, 1, 2, 4, 8, 16, 30 minutes, hourly for
+a day, then every six hours.
+"""
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from forwarding.models import Hold, Status
+from integrations.microsoft_ads.errors import WhatToDo
+
+# Microsoft refuses a conversion that is older (5609, cm/offlineconversion); the margin is for the way there.
+CONVERSION_LIFE = timedelta(days=90)
+CONVERSION_LIFE_MARGIN = timedelta(hours=6)
+UNKNOWN_ERROR_WAIT = timedelta(hours=1)
+CLOCK_MARGIN = timedelta(minutes=1)
+
+Random = Callable[[], float]
+
+
+@dataclass(frozen=True, slots=True)
+class Waits:
+    """The waits of the settings, in seconds."""
+
+    ladder: Sequence[int]
+    throttle: float
+    goal_settle: float
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What becomes of a delivery. `burns_attempt` is false where nothing was wrong with the delivery itself."""
+
+    status: Status
+    next_attempt_at: datetime | None
+    hold: Hold | None = None
+    burns_attempt: bool = True
+
+
+FAILED = Verdict(Status.FAILED, None)
+
+
+def expires_at(occurred_at: datetime) -> datetime:
+    """Return the moment from which Microsoft would refuse the conversion as too old."""
+    return occurred_at + CONVERSION_LIFE - CONVERSION_LIFE_MARGIN
+
+
+def wait_seconds(ladder: Sequence[int], attempts: int, uniform: Random = random.random) -> float:
+    """Return the wait before try number `attempts` + 1: full jitter over the ladder's step, its last one for ever.
+
+    Full jitter spreads a recovering API's load; half a second is the least, so that no retry is immediate.
+    """
+    step = ladder[min(max(attempts, 1), len(ladder)) - 1]
+    return max(0.5, step * uniform()) if step else 0.0
+
+
+def after_refusal(
+    what: WhatToDo,
+    *,
+    attempts: int,
+    now: datetime,
+    conversion_at: datetime,
+    waits: Waits,
+    uniform: Random = random.random,
+) -> Verdict:
+    """Decide on one delivery that Microsoft refused by name. `attempts` counts this one too.
+
+    What a person can fix (a renamed goal, missing access, terms not accepted) fails and is queued again by the fix.
+    """
+    match what:
+        case WhatToDo.RETRY | WhatToDo.RENEW_TOKEN | WhatToDo.SPLIT:
+            return _later(now, wait_seconds(waits.ladder, attempts, uniform))
+        case WhatToDo.THROTTLE:
+            return _held(Hold.THROTTLED, now + timedelta(seconds=waits.throttle * (1 + uniform())))
+        case WhatToDo.GOAL_TOO_NEW:
+            return _held(Hold.GOAL_TOO_NEW, now + timedelta(seconds=waits.goal_settle))
+        case WhatToDo.WAIT_FOR_TIME if attempts <= 1:
+            # Its time lies ahead of Microsoft's clock: once more when it has passed, then it is wrong.
+            return Verdict(Status.RETRYING, max(conversion_at, now) + CLOCK_MARGIN)
+        case WhatToDo.UNKNOWN if attempts <= 1:
+            return Verdict(Status.RETRYING, now + UNKNOWN_ERROR_WAIT)
+        case WhatToDo.UNKNOWN:
+            # A person has to look at it; the raw error stands on the row. It goes out once more before it expires.
+            return Verdict(Status.RETRYING, expires_at(conversion_at) - CLOCK_MARGIN, Hold.OPERATOR)
+        case _:
+            return FAILED
+
+
+def after_no_answer(attempts: int, now: datetime, waits: Waits, uniform: Random = random.random) -> Verdict:
+    """Decide on all rows of a call that brought no answer about them: the same again, by the ladder."""
+    return _later(now, wait_seconds(waits.ladder, attempts, uniform))
+
+
+def _later(now: datetime, seconds: float) -> Verdict:
+    return Verdict(Status.RETRYING, now + timedelta(seconds=seconds))
+
+
+def _held(hold: Hold, until: datetime) -> Verdict:
+    return Verdict(Status.PENDING, until, hold, burns_attempt=False)

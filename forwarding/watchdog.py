@@ -1,0 +1,111 @@
+"""The worker's watchdog: django-q2's cluster in a process group of its own, asked to sweep every few seconds.
+
+The sweep is the canary too. A cluster whose idle worker was killed can hold its queue's lock for ever while looking
+healthy (django-q2 issues 23, 339, 346), so what counts is that sweeps come back: when none has for WATCHDOG_SECONDS
+the whole group is killed and a new one started. What it was doing is taken over from the rows.
+"""
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from types import FrameType
+
+from django.conf import settings
+from django.db import DatabaseError, close_old_connections
+from django.utils import timezone
+from django_q.tasks import async_task
+from redis import RedisError
+
+from forwarding.models import Heartbeat
+from forwarding.tasks import SWEEP_HEARTBEAT
+
+STOP_SECONDS = 30.0
+TICK_SECONDS = 0.1
+
+logger = logging.getLogger(__name__)
+
+
+class Watchdog:
+    """Runs until SIGTERM or SIGINT; a second signal does not hurry it."""
+
+    def __init__(self, say: Callable[[str], object]) -> None:
+        self.say = say
+        self.stopping = False
+        self.cluster: subprocess.Popen[bytes] | None = None
+        self.started_at = time.monotonic()
+
+    def run(self) -> None:
+        """Keep a cluster running and sweeping until told to stop."""
+        signal.signal(signal.SIGTERM, self._stop)
+        signal.signal(signal.SIGINT, self._stop)
+        try:
+            self._start()
+            next_sweep = 0.0
+            while not self.stopping:
+                if time.monotonic() >= next_sweep:
+                    next_sweep = time.monotonic() + settings.SWEEP_SECONDS
+                    self._tick()
+                time.sleep(TICK_SECONDS)
+        finally:
+            self._end(signal.SIGTERM)
+        self.say("Worker stopped.")
+
+    def _tick(self) -> None:
+        assert self.cluster is not None
+        if self.cluster.poll() is not None:
+            logger.error("The task cluster ended with %s; starting it anew", self.cluster.returncode)
+            self._restart()
+        try:
+            close_old_connections()
+            if self._is_stuck():
+                logger.error("No sweep came back for %s s; starting the cluster anew", settings.WATCHDOG_SECONDS)
+                self._restart()
+            async_task("forwarding.tasks.sweep")
+        except (DatabaseError, RedisError) as error:
+            # The database or Redis is away. Rows wait; so do we.
+            logger.warning("Could not ask for a sweep: %s", error)
+
+    def _is_stuck(self) -> bool:
+        patience = settings.WATCHDOG_SECONDS
+        if time.monotonic() - self.started_at < patience:
+            return False
+        oldest_good = timezone.now() - timedelta(seconds=patience)
+        return not Heartbeat.objects.filter(name=SWEEP_HEARTBEAT, beat_at__gt=oldest_good).exists()
+
+    def _start(self) -> None:
+        self.started_at = time.monotonic()
+        self.cluster = subprocess.Popen(  # noqa: S603 - our own interpreter and command
+            [sys.executable, str(settings.BASE_DIR / "manage.py"), "qcluster"], start_new_session=True
+        )
+        self.say(f"Worker started, sweeping every {settings.SWEEP_SECONDS:g} s.")
+
+    def _restart(self) -> None:
+        self._end(signal.SIGKILL)
+        self._start()
+
+    def _end(self, first_signal: signal.Signals) -> None:
+        """End the whole process group: kindly for a while, then by force, so that no orphan goes on consuming."""
+        if self.cluster is None:
+            return
+        self._signal_group(first_signal)
+        try:
+            self.cluster.wait(timeout=STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            logger.warning("The task cluster did not stop within %s s", STOP_SECONDS)
+        self._signal_group(signal.SIGKILL)
+        self.cluster.wait()
+
+    def _signal_group(self, number: signal.Signals) -> None:
+        assert self.cluster is not None
+        try:
+            os.killpg(self.cluster.pid, number)
+        except ProcessLookupError:
+            return  # all of it is gone
+
+    def _stop(self, _number: int, _frame: FrameType | None) -> None:
+        self.stopping = True
