@@ -78,6 +78,13 @@ class Members:
             raise self._wrong(member, "there")
         return integer
 
+    def integers(self, member: str) -> tuple[int, ...]:
+        """Return a list of whole numbers, empty if absent."""
+        values = self._list(member)
+        if not all(isinstance(value, int) and not isinstance(value, bool) for value in values):
+            raise self._wrong(member, "a list of whole numbers")
+        return tuple(value for value in values if isinstance(value, int))
+
     def boolean(self, member: str) -> bool | None:
         """Return true or false; None if absent."""
         value = self._value.get(member)
