@@ -73,7 +73,9 @@ def draft(
         created_at=now,
         changed_at=now,
     )
-    if mapping is not None:
+    if mapping is None:
+        delivery.value, delivery.currency = event.value, event.currency
+    else:
         delivery.goal = mapping.goal
         delivery.goal_name = mapping.goal.name
         delivery.value = mapping.value_of(event)

@@ -1,0 +1,84 @@
+"""`GET /v1/events/<event_id>`: what became of one event, for the backend that sent it."""
+
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.views.decorators.csrf import csrf_exempt
+
+from convultra.problems import problem
+from forwarding.errors import words_of
+from forwarding.models import Delivery, Kind
+from ingest.keys import authenticate
+from ingest.models import Event, ServerKey
+
+
+@csrf_exempt
+def event_status(request: HttpRequest, event_id: str) -> HttpResponse:
+    """Answer an event of the key's site with its deliveries per account; 404 for any other id."""
+    if request.method not in ("GET", "HEAD"):
+        return problem(405, "method_not_allowed", "This address only answers GET.", headers={"Allow": "GET"})
+    key = authenticate(request)
+    if not isinstance(key, ServerKey):
+        return key
+    event = Event.objects.filter(site=key.site, event_id=event_id).first()
+    if event is None:
+        return problem(404, "event_not_found", "No event of this site has this event_id.")
+    rows = event.deliveries.select_related("account__connection").order_by("account_id", "pk")
+    conversions = [row for row in rows if row.kind == Kind.CONVERSION]
+    adjustments = [row for row in rows if row.kind != Kind.CONVERSION]
+    return JsonResponse(
+        {
+            "event_id": event.event_id,
+            "name": event.name,
+            "occurred_at": _moment(event.occurred_at),
+            "received_at": _moment(event.received_at),
+            "source": event.source,
+            "value": _money(event.value),
+            "currency": event.currency or None,
+            "transaction_id": event.transaction_id or None,
+            "planned": event.planned_at is not None,
+            "deliveries": [_delivery(row) for row in conversions],
+            "adjustments": [_delivery(row) | {"type": row.kind} for row in adjustments],
+        }
+    )
+
+
+def _delivery(delivery: Delivery) -> dict[str, Any]:
+    words = words_of(delivery)
+    return {
+        "account_id": delivery.account.account_id,
+        "status": delivery.status,
+        "reason": delivery.skip_reason or delivery.hold_reason or None,
+        "goal": delivery.goal_name or None,
+        "conversion_time": delivery.conversion_time or None,
+        "value": _money(delivery.value),
+        "currency": delivery.currency or None,
+        "click_id": delivery.msclkid or None,
+        "click_found_by": delivery.click_source or None,
+        "attempts": delivery.attempts,
+        "next_attempt_at": _moment(delivery.next_attempt_at),
+        "delivered_at": _moment(delivery.delivered_at),
+        "error": _error(delivery),
+        "explanation": None if words is None else {"title": words.title, "cause": words.cause, "fix": words.fix or None},
+    }
+
+
+def _error(delivery: Delivery) -> dict[str, Any] | None:
+    if delivery.error_code is None and not delivery.error_symbol and not delivery.error_message:
+        return None
+    return {
+        "code": delivery.error_code,
+        "symbol": delivery.error_symbol or None,
+        "message": delivery.error_message or None,
+    }
+
+
+def _moment(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def _money(value: Decimal | None) -> str | None:
+    """Write money as text, so that no reader turns it into a binary fraction."""
+    return None if value is None else f"{value:f}"

@@ -1,0 +1,250 @@
+"""The one catalogue of what a person is told: every code's title, cause and fix, and every reason for not sending.
+
+Forward Logs, the API and the emails all read it, so they say the same. Which codes exist and what the machine does
+about each is `integrations.microsoft_ads.errors`; here are only the words.
+Sources: ui reference section 5; guides/operation-error-codes.
+"""
+
+from dataclasses import dataclass
+
+from forwarding.claims import EXPIRED_SYMBOL
+from forwarding.models import Delivery, Hold, Skip
+from integrations.microsoft_ads.errors import WhatToDo, what_to_do
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """What happened, why, and what to do about it. `fix` is empty where nothing has to be done."""
+
+    title: str
+    cause: str
+    fix: str = ""
+
+
+_CLICK_MISSING = Words(
+    "Click ID is missing",
+    "Microsoft needs a click ID, or hashed customer data for a goal with enhanced conversions.",
+    "Store all 32 characters of msclkid on the landing page, unchanged.",
+)
+_CLICK_INVALID = Words(
+    "Click ID is not valid",
+    "Microsoft does not recognise the click ID.",
+    "Store all 32 characters of msclkid on the landing page, unchanged.",
+)
+_GOAL_NAME_MISSING = Words("Goal not found", "The conversion was sent without a goal.", "Map this event to a goal.")
+_GOAL_UNKNOWN = Words(
+    "Goal not found",
+    "Microsoft knows no offline goal of this name. It was renamed, deleted, or is of another type.",
+    "Sync the goals, map the event again, then retry.",
+)
+_GOAL_TOO_NEW = Words("Goal is too new", "Microsoft takes conversions two hours after a goal was created.", "")
+_TIME = Words(
+    "Time not valid", "Microsoft could not read the conversion's time.", "Check the time zone your system sends."
+)
+_TOO_OLD = Words(
+    "Older than 90 days", "Microsoft only counts conversions of the last 90 days.", "Send sooner after the sale."
+)
+_FUTURE = Words(
+    "Time is in the future",
+    "The conversion's time is ahead of Microsoft's clock.",
+    "Check the clock and the time zone your system sends.",
+)
+_VALUE = Words(
+    "Value is not valid",
+    "The value must be a number from 0 to 999,999,999,999 with at most 3 decimals.",
+    "Send a number without sign or separators.",
+)
+_CURRENCY = Words(
+    "Currency is not valid", "Microsoft does not accept this currency code.", "Send an ISO code such as USD."
+)
+_ENHANCED = Words(
+    "Goal takes no hashed data",
+    "Enhanced conversions are not on for this goal, and the conversion has no click ID.",
+    "Turn enhanced conversions on for the goal in Microsoft Advertising.",
+)
+_NOT_HASHED = Words(
+    "Customer data is not hashed",
+    "Microsoft takes e-mail addresses and phone numbers as SHA-256 only.",
+    "Contact support: Convultra should have hashed this.",
+)
+_ATTRIBUTION = Words(
+    "Goal uses external attribution",
+    "This goal expects attribution credit, which Convultra does not send.",
+    "Map the event to an ordinary offline goal.",
+)
+_ADJUSTMENT = Words(
+    "Adjustment refused",
+    "Microsoft did not accept the time, the value or the type of this correction.",
+    "Check the corrected value and its time.",
+)
+_BUSY = Words("Microsoft had a problem", "Microsoft could not process the call.", "")
+_RATE = Words("Rate limit", "Microsoft asked us to slow down.", "")
+_RECONNECT = Words(
+    "Needs reconnect", "Microsoft no longer accepts this sign-in.", "Reconnect the sign-in on the Integrations page."
+)
+_PERMISSION = Words(
+    "No permission for this account",
+    "The connected Microsoft user may not upload to this account.",
+    "Ask the account's owner for the Standard user role.",
+)
+_ACCOUNT = Words(
+    "Account cannot take conversions",
+    "The account is paused, suspended or not valid at Microsoft.",
+    "Check the account's status in Microsoft Advertising.",
+)
+_OPERATOR = Words(
+    "Convultra's own set-up is wrong",
+    "Microsoft refused the call for a reason that is ours, not yours.",
+    "Ask the operator of this Convultra to look at the worker's log.",
+)
+_TOKEN = Words("Access expired", "The sign-in was renewed and the call is made again.", "")
+_UNKNOWN = Words(
+    "Microsoft refused it",
+    "Microsoft gave a reason that is not in its documentation.",
+    "Read Microsoft's own message below, or send it to support with the TrackingId.",
+)
+_EXPIRED_HERE = Words(
+    "90 days ran out",
+    "The conversion waited until Microsoft would no longer count it.",
+    "Nothing can be done for this one. The log shows what it waited for.",
+)
+
+_BY_CODE: dict[int, Words] = {
+    5603: _CLICK_MISSING,
+    5604: _CLICK_INVALID,
+    5605: _GOAL_NAME_MISSING,
+    5606: _GOAL_UNKNOWN,
+    5607: _TIME,
+    5608: _TIME,
+    5609: _TOO_OLD,
+    5610: _VALUE,
+    5611: _CURRENCY,
+    5613: Words(
+        "Offline conversions are not enabled",
+        "Microsoft has not enabled offline conversions for this customer.",
+        "Ask Microsoft support to enable offline conversions for the customer.",
+    ),
+    5614: _FUTURE,
+    5615: _GOAL_TOO_NEW,
+    5616: Words(
+        "Conversion earlier than the click",
+        "The conversion's time lies before the click.",
+        "Check the time zone of imported orders.",
+    ),
+    5617: Words(
+        "Outside the goal's window",
+        "More time passed between click and conversion than the goal allows.",
+        "Widen the goal's window in Microsoft Advertising for later clicks.",
+    ),
+    **dict.fromkeys(range(5618, 5628), _ADJUSTMENT),
+    5626: _CURRENCY,
+}
+_BY_SYMBOL: dict[str, Words] = {
+    EXPIRED_SYMBOL: _EXPIRED_HERE,
+    "OfflineConversionMSClickIdNullOrEmpty": _CLICK_MISSING,
+    "OfflineConversionMSClickIdInvalid": _CLICK_INVALID,
+    "OfflineConversionNameInvalid": _GOAL_UNKNOWN,
+    "OfflineConversionGoalTooRecent": _GOAL_TOO_NEW,
+    "NotEligibleForEnhancedConversions": _ENHANCED,
+    "EmailMustBeHashed": _NOT_HASHED,
+    "ConversionEmailAddressIsNotHashed": _NOT_HASHED,
+    "ConversionPhoneNumberIsNotHashed": _NOT_HASHED,
+    "GoalNotEligibleForExternalAttribution": _ATTRIBUTION,
+    "ExternalAttributionRequiredFieldEmpty": _ATTRIBUTION,
+    "ExternalAttributionModelTooLong": _ATTRIBUTION,
+    "ExternalAttributionCreditValueInvalid": _ATTRIBUTION,
+}
+_BY_WHAT_TO_DO: dict[WhatToDo, Words] = {
+    WhatToDo.RENEW_TOKEN: _TOKEN,
+    WhatToDo.REFUSE: _UNKNOWN,
+    WhatToDo.EXPIRED: _TOO_OLD,
+    WhatToDo.OPERATOR: _OPERATOR,
+    WhatToDo.RECONNECT: _RECONNECT,
+    WhatToDo.PERMISSION: _PERMISSION,
+    WhatToDo.ACCOUNT: _ACCOUNT,
+    WhatToDo.GOAL: _GOAL_UNKNOWN,
+    WhatToDo.SPLIT: _BUSY,
+    WhatToDo.UNKNOWN: _UNKNOWN,
+    WhatToDo.GOAL_TOO_NEW: _GOAL_TOO_NEW,
+    WhatToDo.WAIT_FOR_TIME: _FUTURE,
+    WhatToDo.THROTTLE: _RATE,
+    WhatToDo.RETRY: _BUSY,
+}
+
+NO_ANSWER = Words(
+    "Microsoft did not answer",
+    "The call was sent and no whole answer came back, so the outcome is unknown. The same is sent again; Microsoft "
+    "counts it once.",
+)
+
+HOLDS: dict[Hold, Words] = {
+    Hold.RECONNECT: _RECONNECT,
+    Hold.PERMISSION: _PERMISSION,
+    Hold.THROTTLED: _RATE,
+    Hold.GOAL_MISSING: _GOAL_UNKNOWN,
+    Hold.GOAL_TOO_NEW: _GOAL_TOO_NEW,
+    Hold.CLICK_SETTLING: Words(
+        "Waits an hour after the click", "Microsoft loses conversions that arrive right after their click."
+    ),
+    Hold.ACCOUNT_INACTIVE: _ACCOUNT,
+    Hold.ORIGINAL_PENDING: Words("Waits for the original", "A correction follows its conversion."),
+    Hold.OPERATOR: _OPERATOR,
+}
+
+SKIPS: dict[Skip, Words] = {
+    Skip.NOT_MAPPED: Words(
+        "No goal mapped", "Events without a goal are not forwarded.", "Map this event on the Goal mapping tab."
+    ),
+    Skip.FILTERED: Words(
+        "Left out by the mapping's condition",
+        "The mapping forwards only some of these events, and this one does not satisfy its condition.",
+        "Change the condition on the Goal mapping tab.",
+    ),
+    Skip.NO_CONSENT: Words(
+        "Ad consent refused", "The visitor did not allow advertising storage, so nothing is sent.", ""
+    ),
+    Skip.TOO_OLD: _TOO_OLD,
+    Skip.NO_IDENTIFIER: Words(
+        "No Microsoft click ID",
+        "No click ID came with the event, and none is known for this visitor, order or person.",
+        "Install the SDK on the landing page, or turn on enhanced conversions.",
+    ),
+    Skip.SAME_ORDER: Words(
+        "Same order sent twice", "Another event of this transaction is already forwarded to this goal.", ""
+    ),
+    Skip.REFUND: Words(
+        "A refund, not a conversion",
+        "A refund corrects an earlier conversion; it is never sent as a conversion of its own.",
+        "",
+    ),
+}
+
+
+def words_for(code: int | None, symbol: str) -> Words:
+    """Return the words for Microsoft's code or symbol; every pair has some."""
+    if symbol in _BY_SYMBOL:
+        return _BY_SYMBOL[symbol]
+    if code in _BY_CODE:
+        return _BY_CODE[code]
+    return _BY_WHAT_TO_DO[what_to_do(code, symbol)]
+
+
+def words_of(delivery: Delivery) -> Words | None:
+    """Return what to tell about a delivery: why it was not sent, why it failed, or what it waits for.
+
+    None when there is nothing to tell.
+    """
+    if delivery.skip_reason:
+        return SKIPS[Skip(delivery.skip_reason)]
+    if delivery.error_code is not None or delivery.error_symbol:
+        return words_for(delivery.error_code, delivery.error_symbol)
+    if delivery.hold_reason:
+        return HOLDS[Hold(delivery.hold_reason)]
+    if delivery.error_message:
+        return NO_ANSWER
+    account = delivery.account
+    if delivery.next_attempt_at is not None and not account.connection.is_usable:
+        return _RECONNECT
+    if delivery.next_attempt_at is not None and account.hold_reason:
+        return HOLDS[Hold(account.hold_reason)]
+    return None
