@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING
 from django.core.exceptions import PermissionDenied, SuspiciousOperation
 from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse
-from django.test import Client, SimpleTestCase, override_settings
+from django.template.loader import render_to_string
+from django.test import Client, RequestFactory, SimpleTestCase, override_settings
 from django.urls import path
 
 from convultra import errors
@@ -97,3 +98,18 @@ class ErrorTests(SimpleTestCase):
     def test_an_expired_form_is_told_apart_from_a_closed_door(self) -> None:
         r = errors.forbidden(HttpRequest(), reason="CSRF token missing.")
         self.assertEqual((r.status_code, r.text), (403, "Page 403 Reload the page."))
+
+
+class PageTests(SimpleTestCase):
+    """The pages themselves; a SimpleTestCase fails at the first query."""
+
+    def test_they_need_neither_request_nor_database(self) -> None:
+        for status, heading in ((400, "We cannot read that request"), (500, "Something broke on our side")):
+            with self.subTest(status=status):
+                self.assertIn(heading, render_to_string(f"{status}.html"))
+
+    def test_the_others_are_rendered_for_a_stranger(self) -> None:
+        for status, heading in ((403, "This is not allowed"), (404, "We cannot find that page")):
+            with self.subTest(status=status):
+                page = render_to_string(f"{status}.html", request=RequestFactory().get("/nowhere"))
+                self.assertIn(heading, page)
