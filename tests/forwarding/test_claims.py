@@ -1,0 +1,128 @@
+"""Opening an upload is the claim: who gets which rows, and when."""
+
+from datetime import timedelta
+from typing import Any
+
+from django.test import override_settings
+
+from forwarding.claims import MAX_TAKEOVERS, accounts_to_serve, claim, expire
+from forwarding.models import Delivery, Hold, Operation, Status, Upload
+from forwarding.planning import plan_all
+from integrations.models import AdAccount, Connection
+from tests.cast import NOON, CastTestCase, store_event
+
+SECOND = timedelta(seconds=1)
+NOW = NOON + timedelta(minutes=5)  # the rows have lingered
+
+
+class ClaimTestCase(CastTestCase):
+    def due(self, number: int) -> list[int]:
+        """Plan some orders at noon; return their deliveries in the order in which they are due."""
+        for order in range(number):
+            store_event(self.site, transaction_id=f"HP-{order}")
+        plan_all(NOON)
+        return list(Delivery.objects.order_by("pk").values_list("pk", flat=True))
+
+    def claim(self, at: Any = NOW) -> Upload | None:
+        return claim(self.account.pk, Operation.CONVERSIONS, at)
+
+    def claimed(self, at: Any = NOW) -> Upload:
+        upload = self.claim(at)
+        assert upload is not None
+        return upload
+
+
+class TestClaim(ClaimTestCase):
+    def test_it_lists_the_due_rows_in_order_and_writes_none_of_them(self) -> None:
+        rows = self.due(3)
+        before = list(Delivery.objects.order_by("pk").values())
+        self.assertEqual(self.claimed().delivery_ids, rows)
+        self.assertEqual(list(Delivery.objects.order_by("pk").values()), before)
+
+    def test_an_open_upload_is_nobody_elses(self) -> None:
+        self.due(1)
+        self.claimed()
+        self.assertIsNone(self.claim())
+        self.assertEqual(accounts_to_serve(NOW), [])
+
+    def test_a_call_never_has_more_than_a_thousand_rows(self) -> None:
+        event = store_event(self.site)
+        plan_all(NOON)
+        row = Delivery.objects.get()
+        copies = [Delivery(account=self.account, event=event, dedupe_key=f"k{n}") for n in range(1000)]
+        for copy in copies:
+            copy.created_at = copy.changed_at = copy.next_attempt_at = NOON
+            copy.expires_at = row.expires_at
+        Delivery.objects.bulk_create(copies)
+        self.assertEqual(len(self.claimed().delivery_ids), 1000)
+
+    @override_settings(UPLOAD_LINGER_SECONDS=30)
+    def test_a_short_batch_waits_for_company(self) -> None:
+        self.due(1)
+        self.assertIsNone(self.claim(NOON + 29 * SECOND))
+        self.assertIsNotNone(self.claim(NOON + 30 * SECOND))
+
+    def test_nothing_is_claimed_for_an_account_that_may_not_send(self) -> None:
+        self.due(1)
+        for model, fields in (
+            (AdAccount, {"is_active": False}),
+            (AdAccount, {"is_active": True, "held_until": NOW + SECOND}),
+            (Connection, {"status": Connection.Status.NEEDS_RECONNECT}),
+        ):
+            with self.subTest(fields):
+                model._default_manager.update(**fields)
+                self.assertIsNone(self.claim())
+                self.assertEqual(accounts_to_serve(NOW), [])
+        AdAccount.objects.update(held_until=NOW)
+        Connection.objects.update(status=Connection.Status.CONNECTED)
+        self.assertIsNotNone(self.claim())
+
+
+class TestTakeOver(ClaimTestCase):
+    def test_it_keeps_the_same_rows_in_the_same_order_under_a_new_lease(self) -> None:
+        self.due(3)
+        first = self.claimed()
+        self.assertEqual(accounts_to_serve(first.leased_until), [self.account.pk])
+        second = self.claimed(first.leased_until)
+        self.assertEqual((second.pk, second.delivery_ids), (first.pk, first.delivery_ids))
+        self.assertNotEqual(second.lease_token, first.lease_token)
+        self.assertEqual(second.takeovers, 1)
+
+    def die(self) -> Upload | None:
+        """Let the worker die once more, and somebody look after its lease has ended."""
+        open_one = Upload.objects.get(finished_at__isnull=True)
+        return self.claim(open_one.leased_until)
+
+    def test_it_is_halved_when_workers_keep_dying_over_it(self) -> None:
+        rows = self.due(4)
+        self.claimed()
+        for _ in range(MAX_TAKEOVERS):
+            self.die()
+        halved = self.die()
+        assert halved is not None
+        self.assertEqual(halved.delivery_ids, rows[:2])
+
+    def test_the_row_that_kills_every_worker_is_set_aside(self) -> None:
+        self.due(1)
+        self.claimed()
+        for _ in range(MAX_TAKEOVERS):
+            self.assertIsNotNone(self.die())
+        self.assertIsNone(self.die())
+        row = Delivery.objects.get()
+        self.assertEqual((row.status, row.hold_reason), (Status.RETRYING, Hold.OPERATOR))
+        self.assertFalse(Upload.objects.filter(finished_at__isnull=True).exists())
+
+
+class TestExpiry(ClaimTestCase):
+    def test_what_waited_too_long_fails_and_says_so(self) -> None:
+        self.due(1)
+        later = NOON + timedelta(days=90)
+        self.assertIsNone(self.claim(later))
+        self.assertEqual(expire(later), 1)
+        row = Delivery.objects.get()
+        self.assertEqual((row.status, row.error_symbol, row.next_attempt_at), (Status.FAILED, "Expired", None))
+
+    def test_what_is_on_its_way_is_left_alone(self) -> None:
+        self.due(1)
+        self.claimed()
+        self.assertEqual(expire(NOON + timedelta(days=90)), 0)
