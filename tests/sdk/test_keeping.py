@@ -1,0 +1,157 @@
+"""Where the click id is kept, with which attributes, and for how long."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from .conftest import CLICK, OTHER_CLICK, Shop
+
+pytestmark = pytest.mark.browser
+
+CAPTURED = datetime(2026, 11, 21, 10, 0, 0, tzinfo=UTC)
+DAY = 24 * 60 * 60
+LANDING = f"https://www.shop.test/?msclkid={CLICK}"
+
+
+def _now() -> float:
+    return datetime.now(UTC).timestamp()
+
+
+class TestTheCookie:
+    def test_it_sits_on_the_registrable_domain(self, shop: Shop) -> None:
+        shop.visit(LANDING)
+        cookie = shop.cookie()
+        assert (cookie["domain"], cookie["path"]) == (".shop.test", "/")
+        assert (cookie["secure"], cookie["sameSite"], cookie["httpOnly"]) == (True, "Lax", False)
+
+    def test_it_lives_90_days_from_the_capture(self, shop: Shop) -> None:
+        before = _now()
+        shop.visit(LANDING)
+        assert before - 1 <= shop.cookie()["expires"] - 90 * DAY <= _now() + 1
+
+    def test_it_holds_visitor_and_click(self, shop: Shop) -> None:
+        shop.page.clock.set_fixed_time(CAPTURED)
+        shop.visit(LANDING)
+        visitor = shop.do("Convultra.visitorId()")
+        moment = int(CAPTURED.timestamp() * 1000)
+        assert shop.cookie()["value"] == f"{visitor}.{moment}.{CLICK}.{moment}"
+
+    def test_visits_do_not_prolong_it(self, shop: Shop) -> None:
+        shop.page.clock.set_fixed_time(datetime.now(UTC))
+        shop.visit(LANDING)
+        before = shop.cookie()
+        shop.page.clock.set_fixed_time(_now() + 30 * DAY)
+        shop.visit("https://www.shop.test/later")
+        assert shop.cookie() == before
+
+    def test_another_subdomain_shares_it(self, shop: Shop) -> None:
+        shop.visit(LANDING)
+        visitor = shop.do("Convultra.visitorId()")
+        shop.visit("https://checkout.shop.test/pay")
+        assert shop.do("[Convultra.clickId(), Convultra.visitorId()]") == [CLICK, visitor]
+
+    def test_plain_http_gets_one_too(self, shop: Shop) -> None:
+        shop.visit(f"http://shop.test/?msclkid={CLICK}")
+        assert shop.cookie()["secure"] is False
+
+
+class TestTheLife:
+    def test_the_click_is_there_after_89_days(self, shop: Shop) -> None:
+        shop.visit(LANDING)
+        shop.page.clock.set_fixed_time(_now() + 89 * DAY)
+        shop.visit("https://www.shop.test/")
+        assert shop.do("Convultra.clickId()") == CLICK
+
+    def test_it_is_gone_after_90_days(self, shop: Shop) -> None:
+        shop.visit(LANDING)
+        shop.page.clock.set_fixed_time(_now() + 90 * DAY + 60)
+        shop.visit("https://www.shop.test/")
+        assert shop.do("Convultra.clickId()") is None
+
+    def test_it_ends_while_a_page_stays_open(self, shop: Shop) -> None:
+        shop.visit(LANDING)
+        shop.page.clock.set_fixed_time(_now() + 90 * DAY + 60)
+        assert shop.do("Convultra.clickId()") is None
+
+    def test_a_lost_cookie_is_restored_from_the_local_storage(self, shop: Shop) -> None:
+        shop.visit(LANDING)
+        before = shop.cookie()
+        shop.context.clear_cookies()
+        shop.visit("https://www.shop.test/")
+        after = shop.cookie()
+        assert shop.do("Convultra.clickId()") == CLICK
+        assert (after["value"], after["expires"]) == (before["value"], pytest.approx(before["expires"], abs=1))
+
+    def test_a_lost_local_storage_is_restored_from_the_cookie(self, shop: Shop) -> None:
+        shop.visit(LANDING)
+        shop.page.evaluate("localStorage.clear()")
+        shop.visit("https://www.shop.test/")
+        assert shop.do("Convultra.clickId()") == CLICK
+        assert shop.stored()["local"]["convultra.visitor"] == shop.cookie()["value"]
+
+    def test_a_page_that_stayed_open_learns_of_a_newer_click(self, shop: Shop) -> None:
+        shop.visit(LANDING)
+        other = shop.context.new_page()
+        shop.visit(f"https://www.shop.test/?msclkid={OTHER_CLICK}", other)
+        assert shop.do("Convultra.clickId()") == OTHER_CLICK
+
+    @pytest.mark.parametrize("junk", ["", "....", "x.y.z", f"a.b.{CLICK}.NaN", "%", f"{'a' * 36}.0.{CLICK}.9"])
+    def test_a_broken_cookie_is_replaced(self, shop: Shop, junk: str) -> None:
+        shop.context.add_cookies([{"name": "_convultra", "value": junk, "domain": ".shop.test", "path": "/"}])
+        shop.visit(LANDING)
+        assert shop.do("Convultra.clickId()") == CLICK
+        assert CLICK in shop.cookie()["value"]
+
+    @pytest.mark.parametrize("ahead", [60, 400 * DAY])
+    def test_a_moment_ahead_of_the_clock_does_not_outrank_the_next_click(self, shop: Shop, ahead: int) -> None:
+        shop.page.clock.set_fixed_time(_now() + ahead)
+        shop.visit(LANDING)
+        shop.page.clock.set_fixed_time(_now())
+        shop.visit(f"https://www.shop.test/?msclkid={OTHER_CLICK}")
+        shop.visit("https://www.shop.test/next")
+        assert shop.do("Convultra.clickId()") == OTHER_CLICK
+
+
+class TestWithoutStorage:
+    def test_the_page_s_memory_has_to_do(self, shop: Shop) -> None:
+        shop.page.add_init_script(
+            """for (const name of ["localStorage", "sessionStorage"])
+                 Object.defineProperty(window, name, {get() { throw new DOMException("no", "SecurityError"); }});
+               Object.defineProperty(document, "cookie", {get() { throw new DOMException("no", "SecurityError"); }});"""
+        )
+        shop.visit(LANDING)
+        shop.do("Convultra.trackLead()")
+        assert [event["msclkid"] for event in shop.sent("events")] == [CLICK]
+
+    def test_a_full_storage_loses_no_event(self, shop: Shop) -> None:
+        shop.page.add_init_script(
+            "Storage.prototype.setItem = () => { throw new DOMException('', 'QuotaExceededError') }"
+        )
+        shop.visit(LANDING)
+        shop.do("Convultra.trackLead()")
+        assert [event["name"] for event in shop.sent("events")] == ["lead"]
+
+
+class TestReset:
+    def test_it_forgets_visitor_click_and_person(self, shop: Shop) -> None:
+        shop.visit(LANDING)
+        shop.visit("https://www.shop.test/account")
+        old = shop.do(
+            "Convultra.enhance({email: 'john@contoso.com'}), Convultra.identify('L-1'), Convultra.visitorId()"
+        )
+        new = shop.do("Convultra.reset(), Convultra.visitorId()")
+        shop.do("Convultra.trackLead()")
+        (event,) = shop.sent("events")
+        assert old != new == event["visitor_id"]
+        assert event.keys().isdisjoint({"msclkid", "external_id", "user_data"})
+
+    def test_the_address_it_is_called_on_brings_nothing_back(self, shop: Shop) -> None:
+        shop.visit(LANDING)
+        shop.do("Convultra.reset()")
+        assert shop.do("Convultra.clickId()") is None
+        assert CLICK not in str(shop.stored())
+
+    def test_it_still_sends_what_was_tracked(self, shop: Shop) -> None:
+        shop.visit(LANDING)
+        shop.do("Convultra.trackLead(), Convultra.reset()")
+        assert [event["msclkid"] for event in shop.sent("events")] == [CLICK]

@@ -1,0 +1,146 @@
+"""How personal data is normalised and hashed in the browser, by Microsoft's rule and with its own examples."""
+
+import pytest
+
+from .conftest import Answer, Shop
+
+pytestmark = pytest.mark.browser
+
+JOHN = "ec81f3ac7b2b19675bab9d54cf416f9f18cff87c97da5cca82c0f0891bc40602"
+PHONE = "c59475d96e9f01d7d18d06cfad84dd02333207f02c0c2c5663ef2782cda0390e"
+EMPTY = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+
+
+def _user_data(shop: Shop) -> dict[str, str] | None:
+    """Return what the one event sent says of the person."""
+    (event,) = shop.sent("events")
+    user_data: dict[str, str] | None = event.get("user_data")
+    return user_data
+
+
+class TestTheEmail:
+    @pytest.mark.parametrize(
+        ("email", "expected"),
+        [
+            ("john@contoso.com", JOHN),
+            ("  John@Contoso.COM ", JOHN),
+            ("name+withplus@outlook.com", "62de920b6b0a90e990ad75450ee49bd908958c81185bf57489a090179dadedec"),
+            ("ex.ample@outlook.com", "e2e7dbfa5e7b07f94e15295f700a2a9b486799848797cf3e0ddeae7425862f93"),
+            ("Jane.Doe+Shopping@contoso.com", "62a8040a00736e70808e43009b5c63c4f6229ced98f486d0968441b292b9858a"),
+            (" Jean.René @Example.CO.UK", "1c45202666bc4b8ab6f85c148e3dc96d9053424e5712ec7666a8662428ae9d79"),
+            ("j.smith@mail.example.com", "3ca7fa2146feff5e6554f17db7979740d7b81b8dfcb529645c51b80d3203cafe"),
+            (JOHN, JOHN),
+            (JOHN.upper(), JOHN),
+        ],
+    )
+    def test_it_is_hashed_by_microsoft_s_rule(self, shop: Shop, email: str, expected: str) -> None:
+        shop.visit()
+        shop.do(f"Convultra.enhance({{email: {email!r}}}); Convultra.trackLead()")
+        assert _user_data(shop) == {"email_sha256": expected}
+
+    @pytest.mark.parametrize(
+        "email", ["user@localhost", "+tag@x.com", "jane", "@x.com", "...@x.com", "a@.com", "a@x.com.", "a@", "", EMPTY]
+    )
+    def test_one_that_is_none_is_dropped_with_a_warning(self, shop: Shop, email: str) -> None:
+        shop.visit()
+        shop.do(f"Convultra.enhance({{email: {email!r}}}); Convultra.trackLead()")
+        assert _user_data(shop) is None
+        assert shop.console.warnings == ["Convultra: email is not usable and was dropped"]
+
+
+class TestThePhone:
+    @pytest.mark.parametrize(
+        ("phone", "expected"),
+        [
+            ("+14255551234", PHONE),
+            ("+1 (425) 555-1234", PHONE),
+            ("001 425 555 1234", PHONE),
+            ("+44 7911 123456", "20b18ac9de7b3aad174961827d8e451c410af9aedfd1d699927f4b29b81aa1fa"),
+            ("+44 (0)7911 123456", "20b18ac9de7b3aad174961827d8e451c410af9aedfd1d699927f4b29b81aa1fa"),
+            ("+33 6 12 34 56 78", "42d573cfc315801d4cd8eddd5416b416a0bf298b9b9e12d6b07442c91db42bd8"),
+            ("0049 151 12345678", "536afd523e19dc83fccba822ef5e4ca646111314aaf0aa286667c5bea18dd70b"),
+            (PHONE.upper(), PHONE),
+        ],
+    )
+    def test_it_is_hashed_with_its_plus(self, shop: Shop, phone: str, expected: str) -> None:
+        shop.visit()
+        shop.do(f"Convultra.enhance({{phone: '{phone}'}}); Convultra.trackLead()")
+        assert _user_data(shop) == {"phone_sha256": expected}
+
+    @pytest.mark.parametrize(
+        "phone",
+        ["(425) 555-1234", "07911 123456", "14255551234", "+", "+1 425 555 1234 ext 5", "+1425+44", "+" + "1" * 16],
+    )
+    def test_one_of_no_sure_country_is_dropped_with_a_warning(self, shop: Shop, phone: str) -> None:
+        shop.visit()
+        shop.do(f"Convultra.enhance({{phone: '{phone}'}}); Convultra.trackLead()")
+        assert _user_data(shop) is None
+        assert shop.console.warnings == ["Convultra: phone is not usable and was dropped"]
+
+
+class TestThePerson:
+    def test_the_address_stays_in_the_browser(self, shop: Shop) -> None:
+        shop.visit()
+        shop.do("Convultra.enhance({email: 'john@contoso.com', address: {city: 'Reno', street: 'Elm Street 1'}})")
+        shop.do("Convultra.trackLead({address: 'Elm Street 1'})")
+        assert "Reno" not in str(shop.sent("events"))
+        assert "Elm Street" not in str(shop.sent("events"))
+
+    def test_two_calls_add_up(self, shop: Shop) -> None:
+        shop.visit()
+        shop.do("Convultra.enhance({email: 'john@contoso.com'}); Convultra.enhance({phone: '+14255551234'})")
+        shop.do("Convultra.trackLead()")
+        assert _user_data(shop) == {"email_sha256": JOHN, "phone_sha256": PHONE}
+
+    def test_it_belongs_to_later_events_only(self, shop: Shop) -> None:
+        shop.visit()
+        shop.do("Convultra.track('a'); Convultra.enhance({email: 'john@contoso.com'}); Convultra.track('b')")
+        assert [event.get("user_data") for event in shop.sent("events")] == [None, {"email_sha256": JOHN}]
+
+    def test_an_email_among_the_properties_is_hashed_too(self, shop: Shop) -> None:
+        shop.visit()
+        shop.do("Convultra.trackLead({email: 'john@contoso.com', phone: '+14255551234', plan: 'pro'})")
+        assert _user_data(shop) == {"email_sha256": JOHN, "phone_sha256": PHONE}
+        assert shop.sent("events")[0]["properties"] == {"plan": "pro"}
+
+    def test_the_session_remembers_it_once_consent_is_granted(self, shop: Shop) -> None:
+        shop.visit()
+        shop.do("Convultra.consent({ad_storage: 'granted'}); Convultra.enhance({email: 'john@contoso.com'})")
+        shop.visit("https://shop.test/thanks")
+        shop.do("Convultra.trackLead()")
+        assert _user_data(shop) == {"email_sha256": JOHN}
+
+    def test_without_that_no_hash_is_written_to_the_disk(self, shop: Shop) -> None:
+        shop.console.expect_error("Failed to load resource")
+        shop.visit()
+        shop.answers = [Answer(503)]
+        shop.do("Convultra.enhance({email: 'john@contoso.com'}); Convultra.trackLead()")
+        assert _user_data(shop) == {"email_sha256": JOHN}
+        assert JOHN not in str(shop.stored())
+        assert "lead" in str(shop.stored()["local"])
+
+    def test_nothing_plain_is_ever_stored_sent_or_printed(self, shop: Shop) -> None:
+        shop.console.expect_error("Failed to load resource")
+        shop.visit()
+        shop.answers = [Answer(503)]
+        shop.do("Convultra.consent({ad_storage: 'granted'})")
+        shop.do("Convultra.enhance({email: 'canary@nowhere', phone: '555canary'})")
+        shop.do("Convultra.trackLead({email: 'canary@contoso.com', phone: '+14255551234'})")
+        traces = [request.post_data for request in shop.requests] + [shop.stored(), shop.console.warnings]
+        assert "canary" not in str(traces)
+        assert "4255551234" not in str(traces)
+
+
+class TestWithoutASecureContext:
+    def test_personal_data_is_dropped_and_the_event_sent(self, shop: Shop) -> None:
+        shop.visit("http://shop.test/")
+        assert shop.do("isSecureContext") is False
+        shop.do("Convultra.enhance({email: 'john@contoso.com', phone: '+14255551234'}); Convultra.trackLead()")
+        assert _user_data(shop) is None
+        assert "Convultra: email was dropped: hashing needs https" in shop.console.warnings
+        assert "john" not in str(shop.requests[-1].post_data)
+
+    def test_a_hash_made_elsewhere_is_still_sent(self, shop: Shop) -> None:
+        shop.visit("http://shop.test/")
+        shop.do(f"Convultra.enhance({{email: '{JOHN}'}}); Convultra.trackLead()")
+        assert _user_data(shop) == {"email_sha256": JOHN}
