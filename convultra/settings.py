@@ -151,7 +151,7 @@ if _database["ENGINE"] == "django.db.backends.sqlite3":
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA cache_size=-65536;",
     }
 else:
-    _database["OPTIONS"] = {"connect_timeout": 2, "options": "-c statement_timeout=30000"}
+    _database.setdefault("OPTIONS", {}).update(connect_timeout=2, options="-c statement_timeout=30000")
     # Under ASGI every request has a thread of its own, so connections are shared through a pool. `manage.py web`
     # asks for one; commands and workers, which fork, keep one plain connection each.
     _pool_size = _whole_number("DATABASE_POOL_SIZE", 0)
@@ -211,6 +211,7 @@ SESSION_COOKIE_HTTPONLY = CSRF_COOKIE_HTTPONLY = True
 # Lax, not Strict: Microsoft sends the person back by a cross-site GET that has to carry the session.
 SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
 SESSION_COOKIE_AGE = 14 * DAY
+CSRF_FAILURE_VIEW = "convultra.errors.forbidden"
 CSRF_TRUSTED_ORIGINS = [PUBLIC_URL]
 SECURE_SSL_REDIRECT: bool = env.bool("SECURE_SSL_REDIRECT", default=False)
 SECURE_HSTS_SECONDS = 365 * DAY if IS_SECURE else 0
@@ -326,6 +327,7 @@ else:
 LOGGING: dict[str, Any] = {
     "version": 1,
     "disable_existing_loggers": False,
-    "handlers": {"console": {"class": "logging.StreamHandler"}},
+    "formatters": {"json": {"()": "convultra.logging.JsonLines"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "json"}},
     "root": {"handlers": ["console"], "level": env.str("LOG_LEVEL", default="INFO")},
 }

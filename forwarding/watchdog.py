@@ -79,7 +79,7 @@ class Watchdog:
 
     def _start(self) -> None:
         self.started_at = time.monotonic()
-        self.cluster = subprocess.Popen(  # noqa: S603 - our own interpreter and command
+        self.cluster = subprocess.Popen(
             [sys.executable, str(settings.BASE_DIR / "manage.py"), "qcluster"], start_new_session=True
         )
         self.say(f"Worker started, sweeping every {settings.SWEEP_SECONDS:g} s.")

@@ -1,0 +1,69 @@
+# Every command a developer needs. `make demo` shows the product, `make test` tests it; `make help` lists the rest.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+PORT ?= 8000
+EMULATOR_PORT ?= 9201
+# The suite's PostgreSQL. Empty: .ci/postgres starts a throw-away server from the installed packages.
+TEST_POSTGRES_URL ?=
+WORKERS ?= 2
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-sqlite test-postgres check format bench clean
+
+help: ## List the commands
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+demo: $(VENV)/.run ## Run everything with a local Microsoft beside it (PORT=8000 EMULATOR_PORT=9201)
+	@exec $(BIN)/python -m dashboard.demo --port $(PORT) --emulator-port $(EMULATOR_PORT)
+
+test: test-sqlite test-postgres ## Run the whole suite on SQLite and on PostgreSQL, browser tests included
+
+test-sqlite: $(VENV)/.dev
+	$(BIN)/pytest -n $(WORKERS)
+
+test-postgres: $(VENV)/.dev
+	@url=$$(TEST_POSTGRES_URL='$(TEST_POSTGRES_URL)' .ci/postgres start) || exit 1; \
+	 DATABASE_URL=$$url $(BIN)/pytest -n $(WORKERS) --ignore tests/sdk; code=$$?; \
+	 .ci/postgres stop "$$url"; exit $$code
+
+check: $(VENV)/.dev ## Format, lint, types and missing migrations; fast enough for every commit
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy .
+	DJANGO_SETTINGS_MODULE=tests.settings $(BIN)/python manage.py makemigrations --check --dry-run
+	DJANGO_SETTINGS_MODULE=tests.settings $(BIN)/python manage.py check --fail-level ERROR
+
+format: $(VENV)/.dev ## Format the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(VENV)/.dev ## Measure against ceilings of the same run (docs/performance.md)
+	@url=$$(TEST_POSTGRES_URL='$(TEST_POSTGRES_URL)' .ci/postgres start) || exit 1; \
+	 $(BIN)/python -m tests.bench --postgres "$$url"; code=$$?; \
+	 .ci/postgres stop "$$url"; exit $$code
+
+clean: ## Delete the virtual environment and the demo's data
+	rm -rf $(VENV) .demo
+
+# The virtual environment. A stamp is made only when its install has ended, so an interrupted one is done again.
+
+$(VENV)/.run: requirements.txt
+	@$(MAKE) --no-print-directory $(VENV)/.made
+	@echo "Installing what Convultra runs on ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+$(VENV)/.dev: requirements.txt requirements-dev.txt
+	@$(MAKE) --no-print-directory $(VENV)/.made
+	@echo "Installing what building and testing needs ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@ $(VENV)/.run
+
+$(VENV)/.made:
+	@test -n "$(PYTHON)" || { echo "Convultra needs Python 3.11 or newer, and no python3 was found. Install it, or name one: make demo PYTHON=/path/to/python3.11"; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { echo "Convultra needs Python 3.11 or newer; $(PYTHON) is older. Name another: make demo PYTHON=/path/to/python3.11"; exit 1; }
+	@"$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || { echo "$(PYTHON) has no venv module. On Debian: apt-get install python3-venv"; exit 1; }
+	@"$(PYTHON)" -m venv --clear $(VENV)
+	@touch $@
