@@ -1,6 +1,12 @@
 """The ingest API, under `/v1/`."""
 
-from django.urls import URLPattern
+from django.urls import path
+
+from ingest import views
 
 app_name = "ingest"
-urlpatterns: list[URLPattern] = []
+urlpatterns = [
+    path("events", views.backend_events, name="backend-events"),
+    path("<str:write_key>/events", views.browser_events, name="browser-events"),
+    path("<str:write_key>/clicks", views.browser_clicks, name="browser-clicks"),
+]

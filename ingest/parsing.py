@@ -1,0 +1,424 @@
+"""From the bytes of a request to rows, as a pure function: no database, no request object, no clock of its own.
+
+A body that cannot be read at all raises `BodyRefused`. Otherwise every item of the batch becomes an `Item`, in the
+order it was sent: a row, or the reasons why there is none. Whatever a column could refuse is refused here, so that one
+bad event can never fail the statement that stores its neighbours.
+"""
+
+import hashlib
+import json
+import re
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from functools import partial
+from typing import Any, Generic, TypeVar
+
+import msgspec
+from msgspec import UNSET, Raw, Struct, UnsetType
+
+from convultra.problems import FieldError
+from ingest import hashing, members
+from ingest.click_ids import is_click_id
+from ingest.models import Consent, Source
+from ingest.refusals import REFUSALS, Complaints, fault
+
+KIBIBYTE = 1024
+
+
+@dataclass(frozen=True)
+class Door:
+    """A way in: who comes through it, and how much at once."""
+
+    source: Source
+    max_bytes: int
+    max_items: int
+
+
+BROWSER = Door(Source.BROWSER, 64 * KIBIBYTE, 100)  # what browsers let a page send while it closes
+BACKEND = Door(Source.SERVER, 1024 * KIBIBYTE, 1000)
+
+
+@dataclass(frozen=True)
+class SiteFacts:
+    """What parsing needs to know of a site."""
+
+    site_id: int
+    currency: str
+
+
+class EventRow(Struct, frozen=True, gc=False):
+    """One row of `Event`, by its columns."""
+
+    site_id: int
+    event_id: str
+    name: str
+    occurred_at: datetime
+    received_at: datetime
+    created_at: datetime
+    source: str
+    value: Decimal | None
+    currency: str
+    transaction_id: str
+    external_id: str
+    visitor_id: str
+    session_id: str
+    msclkid: str
+    email_sha256: str
+    phone_sha256: str
+    consent: str
+    properties: dict[str, Any]
+    fingerprint: str
+
+
+class ClickRow(Struct, frozen=True, gc=False):
+    """One row of `Click`, by its columns."""
+
+    site_id: int
+    msclkid: str
+    visitor_id: str
+    session_id: str
+    landing_url: str
+    consent: str
+    captured_at: datetime
+    created_at: datetime
+
+
+Row = TypeVar("Row", EventRow, ClickRow)
+
+
+@dataclass(frozen=True)
+class Item(Generic[Row]):
+    """One item of a batch: its id as far as it may be repeated, and its row or the reasons why there is none.
+
+    An item with a row can have errors too: members that it was taken without.
+    """
+
+    path: str
+    label: str | None
+    row: Row | None
+    errors: Sequence[FieldError]
+
+
+class BodyRefused(Exception):  # noqa: N818
+    """Nothing of the body can be read: the answer is a problem with this status and code."""
+
+    def __init__(self, status: int, code: str, title: str, detail: str = "", errors: Sequence[FieldError] = ()) -> None:
+        super().__init__(title)
+        self.status, self.code, self.title, self.detail, self.errors = status, code, title, detail, errors
+
+
+class _Consent(Struct, forbid_unknown_fields=True, omit_defaults=True):
+    ad_storage: str | None = None
+
+
+class _UserData(Struct, forbid_unknown_fields=True, omit_defaults=True):
+    email_sha256: str | None = None
+    phone_sha256: str | None = None
+    email: str | None = None
+    phone: str | None = None
+    country: str | None = None
+
+
+class _Event(Struct, forbid_unknown_fields=True, omit_defaults=True):
+    name: str
+    event_id: str | None = None
+    occurred_at: str | None = None
+    value: Raw | UnsetType = UNSET  # read by hand: no float, no limit on digits, one rule for text and number
+    currency: str | None = None
+    transaction_id: str | None = None
+    external_id: str | None = None
+    visitor_id: str | None = None
+    session_id: str | None = None
+    msclkid: str | None = None
+    consent: _Consent | None = None
+    properties: dict[str, Any] | None = None
+    user_data: _UserData | None = None
+
+
+class _Click(Struct, forbid_unknown_fields=True, omit_defaults=True):
+    msclkid: str
+    visitor_id: str | None = None
+    session_id: str | None = None
+    landing_url: str | None = None
+    captured_at: str | None = None
+    consent: _Consent | None = None
+
+
+class _Events(Struct, forbid_unknown_fields=True, omit_defaults=True):
+    events: list[Raw]
+    sent_at: str | None = None
+
+
+class _Clicks(Struct, forbid_unknown_fields=True, omit_defaults=True):
+    clicks: list[Raw]
+    sent_at: str | None = None
+
+
+Said = TypeVar("Said")
+
+_EVENTS = msgspec.json.Decoder(_Events)
+_CLICKS = msgspec.json.Decoder(_Clicks)
+_EVENT = msgspec.json.Decoder(_Event)
+_CLICK = msgspec.json.Decoder(_Click)
+
+
+def parse_events(
+    body: bytes,
+    site: SiteFacts,
+    door: Door,
+    received_at: datetime,
+    new_id: Callable[[], str] = lambda: str(uuid.uuid4()),
+) -> list[Item[EventRow]]:
+    """Return one item per event of the body, in order; `new_id` names the events that a backend left unnamed.
+
+    Raises BodyRefused.
+    """
+    batch = _read_body(body, _EVENTS, door)
+    clock = _read_clock(batch.sent_at, door, received_at)
+    _check_count("events", batch.events, door)
+    return [_read_event(raw, f"events[{n}]", site, door, clock, new_id) for n, raw in enumerate(batch.events)]
+
+
+def parse_clicks(body: bytes, site: SiteFacts, door: Door, received_at: datetime) -> list[Item[ClickRow]]:
+    """Return one item per click of the body, in order. Raises BodyRefused."""
+    batch = _read_body(body, _CLICKS, door)
+    clock = _read_clock(batch.sent_at, door, received_at)
+    _check_count("clicks", batch.clicks, door)
+    return [_read_click(raw, f"clicks[{n}]", site, clock) for n, raw in enumerate(batch.clicks)]
+
+
+# The body
+
+
+def _read_body(body: bytes, decoder: msgspec.json.Decoder[Said], door: Door) -> Said:
+    if len(body) > door.max_bytes:
+        raise too_large(door)
+    try:
+        body.decode()
+    except UnicodeDecodeError as error:
+        raise BodyRefused(
+            400, "invalid_utf8", "The body is not UTF-8", f"Byte {error.start} cannot be read."
+        ) from error
+    try:
+        said = decoder.decode(body)
+    except msgspec.ValidationError as error:
+        raise _malformed(fault(*_fault_in(str(error)))) from error
+    except msgspec.DecodeError as error:
+        raise BodyRefused(400, "invalid_json", "The body is not JSON", _place_in(str(error))) from error
+    except RecursionError as error:
+        raise BodyRefused(400, "too_deep", "The body is nested too deep", REFUSALS["too_deep"]) from error
+    if _repeats_a_name(body, said):
+        raise _malformed(fault("", "duplicate_member"))
+    return said
+
+
+def too_large(door: Door) -> BodyRefused:
+    """Return the refusal of a body that is larger than the door."""
+    return BodyRefused(413, "body_too_large", "The body is too large", f"At most {door.max_bytes} bytes are read.")
+
+
+def _malformed(error: FieldError) -> BodyRefused:
+    return BodyRefused(422, "body_malformed", "The body is not of the documented shape", errors=[error])
+
+
+def _place_in(message: str) -> str:
+    """Say where the JSON ends to be JSON; the decoder's own words quote nothing of the body."""
+    found = re.search(r"\(byte \d+\)", message)
+    where = f"It cannot be read from {found[0].strip('()')} on." if found else "It ends too early."
+    return f"{where} RFC 8259 knows no comments, NaN, Infinity or half of a surrogate pair."
+
+
+def _read_clock(sent_at: str | None, door: Door, received_at: datetime) -> members.Clock:
+    """Only a browser's clock is corrected: a backend says when things happened, not when it sends them."""
+    if sent_at is None:
+        return members.Clock(received_at)
+    try:
+        moment = members.parse_time(sent_at)
+    except ValueError as error:
+        raise _malformed(fault("sent_at", "time_malformed")) from error
+    return members.Clock.set_by(moment if door.source is Source.BROWSER else None, received_at)
+
+
+def _check_count(member: str, items: list[Raw], door: Door) -> None:
+    if not items:
+        raise _malformed(fault(member, "empty_batch"))
+    if len(items) > door.max_items:
+        detail = f"At most {door.max_items} {member} are taken at once."
+        raise BodyRefused(413, "too_many_items", "The batch is too large", detail)
+
+
+def _repeats_a_name(raw: bytes, said: Any) -> bool:
+    """Say whether an object of the JSON has one name twice, of which the decoder would quietly drop the first.
+
+    What was kept, written again, has as many colons as what came, unless something was dropped; `\\u003a` and an
+    explicit null break the sum and are worth the slower look.
+    """
+    if raw.count(b":") == msgspec.json.encode(said).count(b":") and b"\\u003" not in raw:
+        return False
+    try:
+        # Numbers stay text: int() refuses thousands of digits.
+        json.loads(raw, object_pairs_hook=_unique, parse_int=str, parse_float=str)
+    except KeyError:
+        return True
+    return False
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members_ = dict(pairs)
+    if len(members_) < len(pairs):
+        raise KeyError
+    return members_
+
+
+# One item
+
+_SAID_TYPES = {"str": "text", "object": "an object", "array": "a list"}
+_MESSAGE_PATH = re.compile(r" - at `\$([A-Za-z0-9_.]*)[^`]*`$")
+_MESSAGE_MEMBER = re.compile(r"field `([A-Za-z0-9_.-]{1,64})`")
+_MESSAGE_TYPE = re.compile(r"Expected `(\w+)")
+
+
+def _decode(raw: Raw, decoder: msgspec.json.Decoder[Said], complaints: Complaints) -> Said | None:
+    try:
+        said = decoder.decode(raw)
+    except msgspec.ValidationError as error:
+        complaints.add(*_fault_in(str(error)))
+        return None
+    except RecursionError:
+        complaints.add("", "too_deep")
+        return None
+    if _repeats_a_name(bytes(raw), said):
+        complaints.add("", "duplicate_member")
+    return said
+
+
+def _fault_in(message: str) -> tuple[str, str, str]:
+    """Return member, code and hint of msgspec's sentence. It may quote the body: only names and types are taken."""
+    path = _MESSAGE_PATH.search(message)
+    named = _MESSAGE_MEMBER.search(message)
+    member = ".".join(filter(None, (path[1].removeprefix(".") if path else "", named[1] if named else "")))
+    expected = _MESSAGE_TYPE.search(message)
+    if "unknown field" in message:
+        return member, "unknown_member", ""
+    if "missing required" in message:
+        return member, "required", ""
+    return (member, "wrong_type", _SAID_TYPES[expected[1]]) if expected else (member, "number_out_of_range", "")
+
+
+def _read_event(
+    raw: Raw, path: str, site: SiteFacts, door: Door, clock: members.Clock, new_id: Callable[[], str]
+) -> Item[EventRow]:
+    complaints, notes = Complaints(path), Complaints(path)
+    said = _decode(raw, _EVENT, complaints)
+    if said is None:
+        return Item(path, None, None, complaints.errors)
+    event_id = _read_event_id(said, door, new_id, complaints)
+    label = None if complaints.errors else event_id
+    row = _event_row(said, event_id, site, door, clock, complaints, notes)
+    return Item(path, label, None, complaints.errors) if complaints.errors else Item(path, label, row, notes.errors)
+
+
+def _read_event_id(said: _Event, door: Door, new_id: Callable[[], str], complaints: Complaints) -> str:
+    if said.event_id is not None:
+        return members.read_event_id(said.event_id, complaints)
+    if door.source is Source.BROWSER:
+        complaints.add("event_id", "required", "A browser names its events, so that sending one again counts once.")
+        return ""
+    return new_id()
+
+
+def _event_row(
+    said: _Event,
+    event_id: str,
+    site: SiteFacts,
+    door: Door,
+    clock: members.Clock,
+    complaints: Complaints,
+    notes: Complaints,
+) -> EventRow:
+    claimed_at, occurred_at = members.read_time(said.occurred_at, "occurred_at", clock, complaints)
+    value = members.read_value(b"" if said.value is UNSET else bytes(said.value), complaints)
+    email, phone = _read_person(said.user_data or _UserData(), door, complaints, notes)
+    texts = {
+        member: members.read_text(getattr(said, member), member, complaints)
+        for member in ("transaction_id", "external_id", "visitor_id", "session_id", "msclkid")
+    }
+    facts: dict[str, Any] = {
+        "event_id": event_id,
+        "name": members.read_name(said.name, complaints),
+        "value": value,
+        "currency": members.read_currency(said.currency, complaints),
+        "email_sha256": email,
+        "phone_sha256": phone,
+        "consent": members.read_ad_storage(said.consent.ad_storage if said.consent else None, complaints),
+        "properties": members.read_properties(said.properties, complaints),
+        **texts,
+    }
+    # Of what was said, not of what was made of it: a repeat has another sent_at and may meet another site currency.
+    said_again = msgspec.json.encode([claimed_at, facts], order="sorted")
+    if facts["consent"] == Consent.DENIED:
+        facts |= {"email_sha256": "", "phone_sha256": "", "msclkid": ""}
+    if value is not None:
+        facts["currency"] = facts["currency"] or site.currency
+    return EventRow(
+        site_id=site.site_id,
+        occurred_at=occurred_at,
+        received_at=clock.received_at,
+        created_at=clock.received_at,
+        source=door.source.value,
+        fingerprint=hashlib.sha256(said_again).hexdigest(),
+        **facts,
+    )
+
+
+def _read_person(said: _UserData, door: Door, complaints: Complaints, notes: Complaints) -> tuple[str, str]:
+    """Return the hashes of e-mail and phone. A browser must have hashed them itself."""
+    if door.source is Source.BROWSER and (said.email or said.phone or said.country):
+        complaints.add("user_data", "personal_data", "a browser sends email_sha256 and phone_sha256 only")
+    for plain in ("email", "phone"):
+        if getattr(said, plain) and getattr(said, f"{plain}_sha256"):
+            complaints.add(f"user_data.{plain}", "given_twice")
+    if said.country and not hashing.is_country(said.country):
+        complaints.add("user_data.country", "country_unknown")
+    email = members.read_hash(said.email_sha256, "user_data.email_sha256", complaints)
+    phone = members.read_hash(said.phone_sha256, "user_data.phone_sha256", complaints)
+    if complaints.errors:
+        return "", ""
+    hash_phone = partial(hashing.hash_phone, country=said.country or "")
+    return (
+        email or members.read_plain(said.email, "email", hashing.hash_email, notes),
+        phone or members.read_plain(said.phone, "phone", hash_phone, notes),
+    )
+
+
+def _read_click(raw: Raw, path: str, site: SiteFacts, clock: members.Clock) -> Item[ClickRow]:
+    complaints = Complaints(path)
+    said = _decode(raw, _CLICK, complaints)
+    if said is None:
+        return Item(path, None, None, complaints.errors)
+    if not is_click_id(said.msclkid):
+        complaints.add("msclkid", "click_id_malformed")
+    label = None if complaints.errors else said.msclkid
+    row = _click_row(said, site, clock, complaints)
+    return Item(path, label, None if complaints.errors else row, complaints.errors)
+
+
+def _click_row(said: _Click, site: SiteFacts, clock: members.Clock, complaints: Complaints) -> ClickRow:
+    consent = members.read_ad_storage(said.consent.ad_storage if said.consent else None, complaints)
+    if consent == Consent.DENIED:
+        complaints.add("consent.ad_storage", "consent_denied")
+    if not (said.visitor_id or said.session_id):
+        complaints.add("visitor_id", "required", "Without it or a session_id the click could never be found again.")
+    return ClickRow(
+        site_id=site.site_id,
+        msclkid=said.msclkid,
+        visitor_id=members.read_text(said.visitor_id, "visitor_id", complaints),
+        session_id=members.read_text(said.session_id, "session_id", complaints),
+        landing_url=members.read_landing_url(said.landing_url, complaints),
+        consent=consent,
+        captured_at=members.read_time(said.captured_at, "captured_at", clock, complaints)[1],
+        created_at=clock.received_at,
+    )
