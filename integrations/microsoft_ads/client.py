@@ -35,9 +35,10 @@ _OFFLINE_TYPES = frozenset({"OfflineConversion", "OfflineConversionGoal"})
 class MicrosoftAdsClient:
     """One login's view of one account, or of the login itself where no account is named.
 
-    Every method makes one attempt, plus one identical replay after a stale token was renewed, and ends within
-    `timeout_seconds` plus the renewal. All raise MicrosoftAdsError, or TokenError if no token is to be had. Account
-    operations need `customer_id` (the account's ParentCustomerId) and `account_id`.
+    Every method makes one attempt, plus one identical replay after a stale token was renewed. `timeout_seconds` bounds
+    it as a whole; connecting and renewing may each take ten seconds more. All raise MicrosoftAdsError, which is a
+    TokenError if no token is to be had. Account operations need `customer_id` (the account's ParentCustomerId) and
+    `account_id`. A session of the caller's should come from `transport.open_session`.
     """
 
     def __init__(
@@ -60,7 +61,7 @@ class MicrosoftAdsClient:
         self._auth = auth
         self._customer_id = customer_id
         self._account_id = account_id
-        self._session = session or requests.Session()
+        self._session = session or transport.open_session()
         self._timeout_seconds = timeout_seconds
 
     # Customer Management

@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 
 import requests
 from oauthlib.oauth2 import WebApplicationClient
-from requests.adapters import BaseAdapter, HTTPAdapter
+from requests.adapters import BaseAdapter
 from requests_oauthlib import OAuth2Session
 
 from integrations.microsoft_ads import transport
@@ -156,7 +156,7 @@ class _BoundedAdapter(BaseAdapter):
 
     def __init__(self, inner: BaseAdapter | None, login: str, timeout_seconds: float) -> None:
         super().__init__()
-        self._inner = inner or HTTPAdapter()
+        self._inner = inner or transport.WatchedAdapter()
         self._login = login
         self._timeout_seconds = timeout_seconds
 

@@ -1,19 +1,23 @@
 """Deadlines, caps, and what a broken connection proves.
 
-`requests` bounds each wait for a byte and neither the whole exchange nor the size of an answer, so both are bounded
-here: a body is read in pieces against a monotonic clock, and not past 8 MiB.
+`requests` bounds each wait for a byte, and neither the whole exchange nor the size of an answer. Both are bounded here:
+a timer cuts the connection of an answer that trickles past its deadline, and no body is read past 8 MiB.
 """
 
 import ssl
 import time
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
-from threading import Timer
+from socket import SHUT_RDWR
+from threading import TIMEOUT_MAX, Timer
 
 import requests
 import urllib3
+from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import (
     ConnectTimeoutError,
     DecodeError,
@@ -54,6 +58,22 @@ class Deadline:
         return min(CONNECT_TIMEOUT_SECONDS, left), left
 
 
+def open_session() -> requests.Session:
+    """Return a session whose connections are cut when the head of an answer outlasts the read timeout."""
+    session = requests.Session()
+    session.mount("https://", WatchedAdapter())
+    session.mount("http://", WatchedAdapter())
+    return session
+
+
+class WatchedAdapter(HTTPAdapter):
+    """An HTTPAdapter that gives the whole head of an answer as much time as requests gives to each of its bytes."""
+
+    def init_poolmanager(self, connections: int, maxsize: int, block: bool = False, **options: object) -> None:
+        super().init_poolmanager(connections, maxsize, block, **options)
+        self.poolmanager.pool_classes_by_scheme = {"http": _WatchedHTTPPool, "https": _WatchedHTTPSPool}
+
+
 def send(session: requests.Session, request: requests.PreparedRequest, deadline: Deadline) -> requests.Response:
     """Send a request once and return its streamed answer; redirects are not followed.
 
@@ -74,25 +94,13 @@ def read_body(response: requests.Response, deadline: Deadline) -> bytes:
     Raises NoAnswer when it stops short, breaks off or outlasts the deadline; UnexpectedAnswer when it is larger than
     8 MiB or not encoded as it claims.
     """
-    # A peer that trickles bytes never times out; cutting its connection at the deadline ends the read.
-    timer = Timer(deadline.seconds_left, _cut, [response])
-    timer.daemon = True
-    timer.start()
     try:
-        body = bytearray()
-        for piece in _pieces(response):
-            body += piece
-            if len(body) > MAX_ANSWER_BYTES:
-                raise _unexpected(response, "The answer is larger than 8 MiB")
-            if not deadline.seconds_left:
-                break
+        with closing(response), _cutting_after(deadline.seconds_left, lambda: response.raw.shutdown()):
+            body = b"".join(_capped(response))
     except DecodeError:
         raise _unexpected(response, "The answer is not encoded as it says") from None
     except (HTTPError, requests.RequestException, OSError) as error:
         raise _no_answer(error, response.status_code) from None
-    finally:
-        timer.cancel()
-        response.close()
     if not deadline.seconds_left:  # a cut connection can look like a body's proper end
         raise NoAnswer(
             "The answer did not end in time",
@@ -100,7 +108,7 @@ def read_body(response: requests.Response, deadline: Deadline) -> bytes:
             outcome_unknown=True,
             http_status=response.status_code,
         )
-    return bytes(body)
+    return body
 
 
 def connection_error(error: requests.RequestException) -> MicrosoftAdsError:
@@ -125,6 +133,41 @@ def retry_after_seconds(response: requests.Response) -> float | None:
     return min(max(wait.total_seconds(), 0.0), _DAY_SECONDS)
 
 
+class _WatchedHTTPConnection(HTTPConnection):
+    def getresponse(self) -> urllib3.HTTPResponse:  # type: ignore[override]  # as in urllib3
+        with _cutting_after(self.timeout, lambda: self.sock.shutdown(SHUT_RDWR)):
+            return super().getresponse()
+
+
+class _WatchedHTTPSConnection(HTTPSConnection):
+    def getresponse(self) -> urllib3.HTTPResponse:  # type: ignore[override]  # as in urllib3
+        with _cutting_after(self.timeout, lambda: self.sock.shutdown(SHUT_RDWR)):
+            return super().getresponse()
+
+
+class _WatchedHTTPPool(HTTPConnectionPool):
+    ConnectionCls = _WatchedHTTPConnection
+
+
+class _WatchedHTTPSPool(HTTPSConnectionPool):
+    ConnectionCls = _WatchedHTTPSConnection
+
+
+@contextmanager
+def _cutting_after(seconds: float | None, cut: Callable[[], None]) -> Iterator[None]:
+    def cut_quietly() -> None:
+        with suppress(AttributeError, ValueError, OSError):  # closed by now, or an answer without a socket
+            cut()
+
+    timer = Timer(TIMEOUT_MAX if seconds is None else seconds, cut_quietly)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
 _DAY_SECONDS = 86_400.0
 _NEVER_REACHED = (
     NameResolutionError,
@@ -138,15 +181,27 @@ _NEVER_REACHED = (
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """Yield an error and what it was made of: urllib3 wraps in `reason`, requests and Python in `args` and causes."""
+    """Yield an error and what it was made of: urllib3 wraps in `reason`, requests in `args`.
+
+    Not its context: that may be an earlier exchange, when the caller is handling one.
+    """
     seen: list[BaseException] = []
     waiting: list[object] = [error]
     while waiting:
         cause = waiting.pop()
         if isinstance(cause, BaseException) and not any(cause is other for other in seen):
             seen.append(cause)
-            waiting += [*cause.args, getattr(cause, "reason", None), cause.__cause__, cause.__context__]
+            waiting += [*cause.args, getattr(cause, "reason", None), cause.__cause__]
             yield cause
+
+
+def _capped(response: requests.Response) -> Iterator[bytes]:
+    size = 0
+    for piece in _pieces(response):
+        size += len(piece)
+        if size > MAX_ANSWER_BYTES:
+            raise _unexpected(response, "The answer is larger than 8 MiB")
+        yield piece
 
 
 def _pieces(response: requests.Response) -> Iterator[bytes]:
@@ -157,11 +212,6 @@ def _pieces(response: requests.Response) -> Iterator[bytes]:
     # read1 returns what has come; read and stream would wait for a whole piece.
     while piece := raw.read1(_PIECE_BYTES, decode_content=True):
         yield piece
-
-
-def _cut(response: requests.Response) -> None:
-    with suppress(AttributeError, ValueError, OSError):  # closed by now, or never had a socket
-        response.raw.shutdown()
 
 
 def _unexpected(response: requests.Response, message: str) -> UnexpectedAnswer:
