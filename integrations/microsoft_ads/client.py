@@ -36,7 +36,7 @@ class MicrosoftAdsClient:
     """One login's view of one account, or of the login itself where no account is named.
 
     Every method makes one attempt, plus one identical replay after a stale token was renewed. `timeout_seconds` bounds
-    it as a whole; connecting and renewing may each take ten seconds more. All raise MicrosoftAdsError, which is a
+    it as a whole, but for ten seconds to connect and what the renewal takes. All raise MicrosoftAdsError, which is a
     TokenError if no token is to be had. Account operations need `customer_id` (the account's ParentCustomerId) and
     `account_id`. A session of the caller's should come from `transport.open_session`.
     """
