@@ -24,7 +24,7 @@ _DESCRIBED = (
     "revenue_currency",
     "is_enhanced",
 )
-_UPDATED = (*_DESCRIBED, "gone_at", "synced_at")
+_UPDATED = (*_DESCRIBED, "gone_at")
 _TAG_NOTES = {
     "Unverified": "Microsoft has not seen this tag on any page yet. It can take a day after it was put there.",
     "Inactive": "Microsoft has seen nothing from this tag for 24 hours or more.",
@@ -102,25 +102,27 @@ def _note(
     account: AdAccount, found: list[shapes.ConversionGoal], first_seen_at: datetime | None, now: datetime
 ) -> GoalSync:
     known = {goal.goal_id: goal for goal in account.goals.all()}
-    added, renamed, kept = [], [], []
+    added, renamed, changed = [], [], []
     listed = [described for described in found if _is_storable(account, described)]
     for described in listed:
         goal = known.pop(described.goal_id, None)
         if goal is None:
-            goal = ConversionGoal(account=account, goal_id=described.goal_id, first_seen_at=first_seen_at)
+            goal = ConversionGoal(
+                account=account, goal_id=described.goal_id, first_seen_at=first_seen_at, synced_at=now
+            )
             added.append(goal)
-        else:
-            kept.append(goal)
-            if goal.gone_at is not None:
-                added.append(goal)
-            elif goal.name != described.name:
-                renamed.append(RenamedGoal(goal, goal.name))
-        _describe(goal, described, now)
+        elif goal.gone_at is not None:
+            added.append(goal)
+        elif goal.name != described.name:
+            renamed.append(RenamedGoal(goal, goal.name))
+        if _describe(goal, described):
+            changed.append(goal)
     gone = [goal for goal in known.values() if goal.gone_at is None]
     for goal in gone:
-        goal.gone_at = goal.synced_at = now
+        goal.gone_at = now
     ConversionGoal.objects.bulk_create(goal for goal in added if goal.pk is None)
-    ConversionGoal.objects.bulk_update([*kept, *gone], _UPDATED, batch_size=200)
+    ConversionGoal.objects.bulk_update([goal for goal in [*changed, *gone] if goal.pk], _UPDATED, batch_size=200)
+    account.goals.filter(gone_at__isnull=True).update(synced_at=now)
     return GoalSync(tuple(added), tuple(renamed), tuple(gone), len(listed))
 
 
@@ -132,11 +134,13 @@ def _is_storable(account: AdAccount, described: shapes.ConversionGoal) -> bool:
     return False
 
 
-def _describe(goal: ConversionGoal, described: shapes.ConversionGoal, now: datetime) -> None:
-    for name in _DESCRIBED:
-        setattr(goal, name, fitting(ConversionGoal, name, getattr(described, name)))
-    goal.gone_at = None
-    goal.synced_at = now
+def _describe(goal: ConversionGoal, described: shapes.ConversionGoal) -> bool:
+    """Put Microsoft's description on a goal that is listed; return whether anything is different now."""
+    wanted = {name: fitting(ConversionGoal, name, getattr(described, name)) for name in _DESCRIBED} | {"gone_at": None}
+    is_different = any(getattr(goal, name) != value for name, value in wanted.items())
+    for name, value in wanted.items():
+        setattr(goal, name, value)
+    return is_different
 
 
 def fitting(model: type[models.Model], name: str, value: object) -> object:

@@ -80,7 +80,7 @@ class AdAccount(models.Model):
     """A Microsoft Advertising account of a site, with its own goals, mapping, tag and logs."""
 
     site = models.ForeignKey(Site, on_delete=models.CASCADE, related_name="ad_accounts")
-    connection = models.ForeignKey(Connection, on_delete=models.PROTECT, related_name="ad_accounts")
+    connection = models.ForeignKey(Connection, on_delete=models.RESTRICT, related_name="ad_accounts")
     account_id = models.CharField(max_length=32)
     # The account's ParentCustomerId, which the CustomerId header wants; never an agency's own id.
     customer_id = models.CharField(max_length=32)
@@ -159,7 +159,7 @@ class GoalMapping(models.Model):
 
     account = models.ForeignKey(AdAccount, on_delete=models.CASCADE, related_name="mappings")
     event_name = models.CharField(max_length=MAX_EVENT_NAME_CHARS)
-    goal = models.ForeignKey(ConversionGoal, on_delete=models.PROTECT, related_name="mappings")
+    goal = models.ForeignKey(ConversionGoal, on_delete=models.RESTRICT, related_name="mappings")
     value_rule = models.CharField(max_length=8, choices=ValueRule.choices, default=ValueRule.EVENT)
     fixed_value = models.DecimalField(max_digits=VALUE_DIGITS, decimal_places=VALUE_DECIMALS, null=True, blank=True)
     # What an event must satisfy to be forwarded, such as `value >= 50`; empty means every event.

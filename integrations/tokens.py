@@ -154,7 +154,7 @@ class ConnectionTokens:
             self._still(held).update(refreshing_until=None)
             raise
         else:
-            self._save(held, used, tokens, now)
+            return self._hand_out(self._save(held, used, tokens, now) or self._load())
         return self._hand_out(self._load())
 
     def _claim(self, held: "_Held", now: datetime) -> bool:
@@ -179,14 +179,16 @@ class ConnectionTokens:
             logger.warning("Connection %s: trying the refresh token before the current one", self._connection_id)
             return held.previous_refresh_token, app.refresh(held.previous_refresh_token)
 
-    def _save(self, held: "_Held", used: str, tokens: Tokens, now: datetime) -> None:
+    def _save(self, held: "_Held", used: str, tokens: Tokens, now: datetime) -> "_Held | None":
+        """Save the new pair; None, nothing saved, when somebody's newer pair or their wish to disconnect counts."""
         with transaction.atomic():
             connection = self._still(held).select_for_update(no_key=True).first()
             if connection is None:
-                return  # somebody's newer pair, or their wish to disconnect, counts
+                return None
             connection.previous_refresh_token = used
             store_tokens(connection, tokens, now)
         logger.info("Connection %s: access renewed", self._connection_id)
+        return _Held.of(connection)
 
     def _give_up(self, held: "_Held", status: Connection.Status, why: str, now: datetime) -> bool:
         """Note that renewing cannot succeed; False when somebody else's pair has made that untrue."""

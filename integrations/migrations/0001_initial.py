@@ -60,7 +60,7 @@ class Migration(migrations.Migration):
                 ('goals_synced_at', models.DateTimeField(blank=True, null=True)),
                 ('created_at', models.DateTimeField(auto_now_add=True)),
                 ('site', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='ad_accounts', to='ingest.site')),
-                ('connection', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='ad_accounts', to='integrations.connection')),
+                ('connection', models.ForeignKey(on_delete=django.db.models.deletion.RESTRICT, related_name='ad_accounts', to='integrations.connection')),
             ],
         ),
         migrations.CreateModel(
@@ -96,7 +96,7 @@ class Migration(migrations.Migration):
                 ('is_active', models.BooleanField(default=True)),
                 ('created_at', models.DateTimeField(auto_now_add=True)),
                 ('account', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='mappings', to='integrations.adaccount')),
-                ('goal', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='mappings', to='integrations.conversiongoal')),
+                ('goal', models.ForeignKey(on_delete=django.db.models.deletion.RESTRICT, related_name='mappings', to='integrations.conversiongoal')),
             ],
         ),
         migrations.CreateModel(
