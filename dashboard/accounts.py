@@ -1,10 +1,18 @@
-"""Sign-in: who may have an account, and what a locked-out person is told."""
+"""Sign-in: who may have an account, how failures are counted, and what a locked-out person is told."""
 
 from typing import Any
 
 from allauth.account.adapter import DefaultAccountAdapter
+from allauth.account.views import LoginView
+from axes.handlers.proxy import AxesProxyHandler
+from axes.helpers import get_cool_off
+from django.conf import settings
+from django.forms import Form
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+
+DEMO_EMAIL = "maya@harborpine.example"
+DEMO_PASSWORD = "harbor-and-pine"  # noqa: S105 - public: `make demo` makes this person on this machine only
 
 
 class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth ships no types
@@ -12,6 +20,34 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth sh
 
     def is_open_for_signup(self, request: HttpRequest) -> bool:  # noqa: ARG002
         return False
+
+    def pre_authenticate(self, request: HttpRequest, **credentials: Any) -> None:
+        """Leave failures to axes: its count is in the database, shared by all processes and by the admin's form."""
+
+    def get_reset_password_from_key_url(self, key: str) -> str:
+        """Return the link of the e-mail, on the configured address: a Host header must not choose where it leads."""
+        path: str = super().get_reset_password_from_key_url(key)
+        return settings.PUBLIC_URL + "/" + path.partition("://")[2].partition("/")[2]
+
+    def format_email_subject(self, subject: str) -> str:
+        """Return the subject as it is written."""
+        return subject
+
+
+class SignIn(LoginView):  # type: ignore[misc]
+    """The sign-in page; after a failure it says how many tries are left."""
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        ctx: dict[str, Any] = super().get_context_data(**kwargs)
+        if settings.DEMO:
+            ctx |= {"demo_email": DEMO_EMAIL, "demo_password": DEMO_PASSWORD}
+        return ctx
+
+    def form_invalid(self, form: Form) -> HttpResponse:
+        """Answer 422. An unknown address and a wrong password are told in the same words."""
+        ctx = self.get_context_data(form=form, tries_left=tries_left(self.request), pause_minutes=pause_minutes())
+        response: HttpResponse = self.render_to_response(ctx, status=422)
+        return response
 
 
 def attempted_email(request: HttpRequest | None, credentials: dict[str, Any] | None = None) -> str:
@@ -22,6 +58,21 @@ def attempted_email(request: HttpRequest | None, credentials: dict[str, Any] | N
     return str(email).strip().lower()
 
 
+def tries_left(request: HttpRequest) -> int:
+    """Return how often the posted address may still be tried from here before the pause."""
+    failures: int = AxesProxyHandler.get_failures(request, {"username": attempted_email(request)})
+    left: int = settings.AXES_FAILURE_LIMIT - failures
+    return max(left, 0)
+
+
+def pause_minutes() -> int:
+    """Return how long a pause lasts, counted from the last try."""
+    minutes: float = get_cool_off().total_seconds() / 60
+    return round(minutes)
+
+
 def too_many_attempts(request: HttpRequest, *_args: Any, **_kwargs: Any) -> HttpResponse:
-    """Answer a sign-in that is paused after too many failures."""
-    return render(request, "account/paused.html", status=429)
+    """Answer a sign-in that is paused after too many failures: 429, with Retry-After in seconds."""
+    response = render(request, "account/paused.html", {"pause_minutes": pause_minutes()}, status=429)
+    response.headers["Retry-After"] = str(pause_minutes() * 60)
+    return response

@@ -15,3 +15,5 @@ for _base in ("LOGIN", "CAMPAIGN", "CUSTOMER"):
 from convultra.settings import *  # noqa: E402, F403
 
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+# Static files are found where they lie: no test runs after a collectstatic.
+WHITENOISE_AUTOREFRESH = True

@@ -1,0 +1,148 @@
+"""What surrounds every page: navigation, breadcrumbs, the site's clock and zone, and what the person's role allows."""
+
+from typing import NamedTuple
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from django.http import HttpRequest
+from django.urls import NoReverseMatch, reverse
+from django.utils import timezone
+
+from dashboard import guards, wording
+from dashboard.health import account_health, with_health
+from ingest.models import Membership, Role, Site
+from integrations.models import AdAccount
+
+SITES_IN_SWITCHER = 12
+
+
+class Crumb(NamedTuple):
+    """A step of the breadcrumb; without an address it is where the person is."""
+
+    label: str
+    href: str = ""
+
+
+class Door(NamedTuple):
+    """A line of the navigation. `sub` lines are accounts, with the dot of their health."""
+
+    key: str
+    label: str
+    href: str
+    icon: str = ""
+    look: str = ""
+    word: str = ""
+
+
+class Page(NamedTuple):
+    """A page that the navigation may lead to; the key is also the name of its URL."""
+
+    key: str
+    label: str
+    icon: str
+
+
+# In the navigation's order. A page that does not exist yet is left out by itself.
+_SITE_PAGES = (
+    Page("overview", "Overview", icon="gauge"),
+    Page("events", "Events", icon="activity"),
+    Page("reconciliation", "Reconciliation", icon="scale"),
+    Page("integrations", "Integrations", icon="plug-connected"),
+    Page("imports", "Imports", icon="file-import"),
+)
+_SET_UP_PAGES = (Page("install", "Install SDK", icon="code"), Page("keys", "API keys", icon="key"))
+_ORGANISATION_PAGES = (
+    Page("sites", "Sites", icon="layout-dashboard"),
+    Page("team", "Team", icon="users"),
+    Page("audit", "Audit log", icon="history"),
+)
+
+
+class SiteFrame(dict[str, object]):
+    """The context of a page inside a site; `accounts` are its active ones, ready for `account_health`."""
+
+    accounts: list[AdAccount]
+
+
+def site_frame(request: HttpRequest, site: Site, role: Role, nav: str, *crumbs: Crumb) -> SiteFrame:
+    """Return the context of a page inside a site. `nav` is the key of its line, or an account id for its own pages."""
+    accounts = with_health(site.ad_accounts.all())
+    frame = SiteFrame(
+        {
+            **_common(request, nav),
+            "site": site,
+            "role": role,
+            "zone": zone_of(site),
+            "can_connect": guards.may(role, guards.CONNECT),
+            "can_map": guards.may(role, guards.MAP),
+            "can_test": guards.may(role, guards.TEST),
+            "needed_to_connect": guards.role_names(guards.CONNECT),
+            "needed_to_map": guards.role_names(guards.MAP),
+            "accounts": accounts,
+            "organisation_name": site.organisation.name,
+            "site_doors": _doors(_SITE_PAGES, site),
+            "account_doors": [_account_door(site, account) for account in accounts],
+            "set_up_doors": _doors(_SET_UP_PAGES, site),
+            "crumbs": [Crumb(site.name, site_url(site)), *crumbs],
+        }
+    )
+    frame.accounts = accounts
+    return frame
+
+
+def organisation_frame(request: HttpRequest, nav: str, *crumbs: Crumb) -> dict[str, object]:
+    """Return the context of a page above the sites."""
+    names = Membership.objects.filter(user=guards.person(request)).order_by("pk")
+    name = names.values_list("organisation__name", flat=True).first() or "No team yet"
+    return {**_common(request, nav), "organisation_name": name, "crumbs": [Crumb(name), *crumbs]}
+
+
+def site_url(site: Site) -> str:
+    """Return where a site begins: its overview, or its integrations while there is no overview."""
+    return url_or_nothing("overview", site.public_id) or reverse("dashboard:integrations", args=[site.public_id])
+
+
+def account_url(site: Site, account: AdAccount, page: str = "overview") -> str:
+    """Return the address of an account's page, or nothing while that page does not exist."""
+    return url_or_nothing(f"account-{page}", site.public_id, account.account_id)
+
+
+def url_or_nothing(name: str, *args: object) -> str:
+    """Return a page's address, or "" when there is no such page: nothing ever links into the void."""
+    try:
+        return reverse(f"dashboard:{name}", args=args)
+    except NoReverseMatch:
+        return ""
+
+
+def zone_of(site: Site) -> ZoneInfo:
+    """Return the site's time zone; UTC when its name is none."""
+    try:
+        return ZoneInfo(site.time_zone)
+    except (ZoneInfoNotFoundError, ValueError):
+        return ZoneInfo("UTC")
+
+
+def _common(request: HttpRequest, nav: str) -> dict[str, object]:
+    user = guards.person(request)
+    sites = list(Site.objects.for_user(user).order_by("name", "pk")[: SITES_IN_SWITCHER + 1])
+    return {
+        "nav": nav,
+        "now": timezone.now(),
+        "person_name": user.get_full_name() or user.email,
+        "person_initials": wording.initials(user.get_full_name() or user.email),
+        "switch_sites": [(site, site_url(site)) for site in sites[:SITES_IN_SWITCHER]],
+        "more_sites": len(sites) > SITES_IN_SWITCHER,
+        "organisation_doors": _doors(_ORGANISATION_PAGES, None),
+    }
+
+
+def _doors(pages: tuple[Page, ...], site: Site | None) -> list[Door]:
+    args = () if site is None else (site.public_id,)
+    doors = [Door(page.key, page.label, url_or_nothing(page.key, *args), page.icon) for page in pages]
+    return [door for door in doors if door.href]
+
+
+def _account_door(site: Site, account: AdAccount) -> Door:
+    health = account_health(account)
+    href = account_url(site, account) or account_url(site, account, "mapping")
+    return Door(account.account_id, account.name, href or site_url(site), look=health.look, word=health.word)

@@ -1,0 +1,163 @@
+"""How well forwarding does: of an account, of a site, in one word, one shape and one sentence."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import cast
+
+from django.db.models import Count, Min, OuterRef, Q, QuerySet, Subquery, Sum
+
+from forwarding.models import WAITING, DailyCount, Delivery, Status, Upload
+from integrations.models import AdAccount, Connection
+
+WINDOW_DAYS = 7
+
+
+@dataclass(frozen=True)
+class Health:
+    """A look (`ok`, `warn`, `bad`, `off`: the dot's shape), its word, and the exact reason; ordered worst first."""
+
+    look: str
+    word: str
+    reason: str
+
+    @property
+    def rank(self) -> int:
+        """Return how urgent it is, 0 the most."""
+        return ("bad", "warn", "off", "ok").index(self.look)
+
+    @property
+    def needs_someone(self) -> bool:
+        """Say whether a person has to do something."""
+        return self.look in {"bad", "warn"}
+
+
+def with_health(accounts: "QuerySet[AdAccount]") -> list[AdAccount]:
+    """Return the active accounts, by name, each with what `account_health` reads, in one query."""
+    working = Q(mappings__is_active=True)
+    unusable = Q(mappings__goal__gone_at__isnull=False) | ~Q(mappings__goal__status="Active")
+    return list(
+        accounts.filter(is_active=True)
+        .select_related("connection")
+        .annotate(mapped=Count("mappings", filter=working), broken=Count("mappings", filter=working & unusable))
+        .order_by("name", "pk")
+    )
+
+
+def account_health(account: AdAccount) -> Health:
+    """Judge an account that came from `with_health`."""
+    mapped, broken = cast(int, account.mapped), cast(int, account.broken)  # type: ignore[attr-defined]
+    if account.connection.status == Connection.Status.NEEDS_RECONNECT:
+        return Health("bad", "Needs reconnect", f"{account.name} needs reconnect")
+    if account.connection.status == Connection.Status.NEEDS_OPERATOR:
+        return Health("warn", "Needs attention", f"{account.name} waits for the operator of this server")
+    if account.hold_reason:
+        return Health("warn", "Needs attention", f"{account.name} is held")
+    if broken:
+        needs = "goal needs" if broken == 1 else "goals need"
+        return Health("warn", "Needs attention", f"{broken} of {mapped} {needs} mapping in {account.name}")
+    if not mapped:
+        return Health("off", "Setting up", f"Map an event to a goal in {account.name}")
+    return Health("ok", "Healthy", "Healthy")
+
+
+def site_health(accounts: Iterable[AdAccount]) -> Health:
+    """Judge a site by the worst of its accounts."""
+    healths = [account_health(account) for account in accounts]
+    if not healths:
+        return Health("off", "Setting up", "Setting up: connect Microsoft Advertising")
+    return min(healths, key=lambda health: health.rank)
+
+
+@dataclass
+class Figures:
+    """What became of conversions in a window of days. `values` are sums of what was delivered, by currency."""
+
+    delivered: int = 0
+    failed: int = 0
+    values: dict[str, Decimal] = field(default_factory=dict)
+    # Delivered per full day, oldest first; today is left out because it is not over.
+    by_day: list[int] = field(default_factory=lambda: [0] * WINDOW_DAYS)
+
+    @property
+    def finished(self) -> int:
+        """Return what the success rate is a share of."""
+        return self.delivered + self.failed
+
+
+def figures_by_account(accounts: Iterable[AdAccount], now: datetime) -> dict[int, Figures]:
+    """Return the figures of today and the six days before it, and the seven full days' line, per account's key."""
+    found = {account.pk: Figures() for account in accounts}
+    first = now.date() - timedelta(days=WINDOW_DAYS)
+    rows = (
+        DailyCount.objects.filter(account_id__in=found, day__gte=first, status__in=(Status.DELIVERED, Status.FAILED))
+        .values_list("account_id", "day", "status", "currency")
+        .annotate(count_sum=Sum("count"), value_sum=Sum("value"))
+    )
+    for account_id, day, status, currency, count, value in rows:
+        _add(found[account_id], (day - first).days, status, currency, count, value)
+    return found
+
+
+def _add(figures: Figures, index: int, status: str, currency: str, count: int, value: Decimal) -> None:
+    if status == Status.DELIVERED and index < WINDOW_DAYS:
+        figures.by_day[index] += count
+    if index == 0:
+        return  # a full day of the line, but before the window of the sums
+    if status == Status.FAILED:
+        figures.failed += count
+        return
+    figures.delivered += count
+    if currency and value:
+        figures.values[currency] = figures.values.get(currency, Decimal(0)) + value
+
+
+def added(several: Iterable[Figures]) -> Figures:
+    """Return figures added up; sums of different currencies stay apart."""
+    total = Figures()
+    for one in several:
+        total.delivered += one.delivered
+        total.failed += one.failed
+        total.by_day = [a + b for a, b in zip(total.by_day, one.by_day, strict=True)]
+        for currency, value in one.values.items():
+            total.values[currency] = total.values.get(currency, Decimal(0)) + value
+    return total
+
+
+@dataclass(frozen=True)
+class Held:
+    """Conversions that wait for a person: how many, worth what, and when the oldest becomes too old for Microsoft."""
+
+    count: int
+    values: dict[str, Decimal]
+    until: datetime | None
+
+
+def held_by(accounts: Iterable[AdAccount]) -> Held:
+    """Count what waits in accounts whose sign-in, or whose own state, stops them."""
+    stopped = [account.pk for account in accounts if account.hold_reason or not account.connection.is_usable]
+    waiting = Delivery.objects.filter(account_id__in=stopped, status__in=WAITING)
+    rows = waiting.values_list("currency").annotate(n=Count("pk"), worth=Sum("value"), oldest=Min("expires_at"))
+    count, values, ends = 0, {}, []
+    for currency, number, worth, oldest in rows:
+        count += number
+        if currency and worth:
+            values[currency] = worth
+        if oldest:
+            ends.append(oldest)
+    return Held(count, values, min(ends, default=None))
+
+
+def last_accepted(accounts: Iterable[AdAccount]) -> dict[int, datetime]:
+    """Return when Microsoft last accepted something, per account's key; accounts without are left out.
+
+    Read from the newest call that had a row accepted: one row of an index per account, however long the history.
+    """
+    newest = Upload.objects.filter(account_id=OuterRef("pk"), accepted__gt=0).order_by("-started_at")
+    rows = (
+        AdAccount.objects.filter(pk__in=[account.pk for account in accounts])
+        .annotate(last=Subquery(newest.values("finished_at")[:1]))
+        .values_list("pk", "last")
+    )
+    return {account_id: last for account_id, last in rows if last}

@@ -1,0 +1,258 @@
+"""A site's Microsoft sign-ins and sources, and the way to Microsoft and back."""
+
+from collections import defaultdict
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from django.conf import settings
+from django.db.models import Max
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils import timezone
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+from django_htmx.http import HttpResponseClientRedirect
+
+from dashboard import wording
+from dashboard.connect_refusals import keep_refusal, take_refusal
+from dashboard.frame import Crumb, account_url, site_frame, url_or_nothing
+from dashboard.guards import CONNECT, by_htmx, connection_for, person, signed_in, site_for
+from dashboard.health import Figures, Health, Held, account_health, figures_by_account, held_by, last_accepted
+from dashboard.toasts import say_next
+from dashboard.trouble import in_words
+from ingest.models import Event, Site, Source
+from integrations import connecting
+from integrations.connecting import ConnectRefused
+from integrations.goals import sync_goals
+from integrations.microsoft_ads.errors import MicrosoftAdsError
+from integrations.models import AdAccount, Connection
+
+SYNC_AGAIN_AFTER = timedelta(minutes=1)
+NEWEST_EVENTS_LOOKED_AT = 10_000
+
+
+@dataclass(frozen=True)
+class AccountLine:
+    """An account under its sign-in."""
+
+    account: AdAccount
+    health: Health
+    figures: Figures
+    accepted_at: datetime | None
+    href: str
+    mapping_href: str
+    logs_href: str
+
+
+@dataclass(frozen=True)
+class SignInCard:
+    """A Microsoft sign-in with its accounts and what waits for it."""
+
+    connection: Connection
+    lines: list[AccountLine]
+    held: Held
+    held_worth: str
+
+    @property
+    def needs_reconnect(self) -> bool:
+        """Say whether the person has to sign in at Microsoft again."""
+        return self.connection.status == Connection.Status.NEEDS_RECONNECT
+
+    @property
+    def needs_operator(self) -> bool:
+        """Say whether whoever runs this server has to act."""
+        return self.connection.status == Connection.Status.NEEDS_OPERATOR
+
+    @property
+    def rank(self) -> tuple[int, int]:
+        """Sort what needs someone first."""
+        return (0 if self.needs_reconnect else 1 if self.needs_operator else 2, self.connection.pk)
+
+
+@dataclass(frozen=True)
+class SourceCard:
+    """Where events come from, and when the last one came."""
+
+    title: str
+    text: str
+    icon: str
+    last_at: datetime | None
+    verb: str
+    href: str
+    link: str
+
+
+@signed_in
+@require_GET
+def integrations(request: HttpRequest, site_id: UUID) -> HttpResponse:
+    """Show the site's sources and Microsoft sign-ins, those that need someone first."""
+    site, role = site_for(request, site_id)
+    frame = site_frame(request, site, role, "integrations", Crumb("Integrations"))
+    now = timezone.now()
+    ctx = {
+        **frame,
+        "cards": sign_in_cards(site, frame.accounts, now),
+        "sources": source_cards(site),
+        "waiting_clicks": site.events.exclude(msclkid="").count() if not site.connections.exists() else 0,
+        "refusal": take_refusal(request),
+    }
+    return may_go_to_microsoft(render(request, "dashboard/integrations.html", ctx))
+
+
+@signed_in
+@require_POST
+def connect(request: HttpRequest, site_id: UUID) -> HttpResponse:
+    """Start a sign-in at Microsoft: 302, or HX-Redirect for htmx, whose fetch could not follow it."""
+    site, _ = site_for(request, site_id, *CONNECT)
+    try:
+        target = connecting.begin(request.session, person(request), site, timezone.now())
+    except ConnectRefused as refusal:
+        target = _back_with(request, refusal)
+    return HttpResponseClientRedirect(target) if by_htmx(request) else redirect(target)
+
+
+@require_GET
+def callback(request: HttpRequest) -> HttpResponse:
+    """Take what Microsoft sends back, and leave at once for an address without the code.
+
+    The address that holds the code is never shown, linked to or remembered as a place to return to.
+    """
+    response = redirect(_came_back(request))
+    response.headers["Referrer-Policy"] = "no-referrer"
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+def _came_back(request: HttpRequest) -> str:
+    if not request.user.is_authenticated:
+        text = "Microsoft was not connected, because nobody was signed in here. Sign in, then choose Connect again."
+        say_next(request, "bad", "Sign in first", text)
+        return reverse(settings.LOGIN_URL)
+    try:
+        connection = connecting.finish(request.session, person(request), request.GET.dict(), timezone.now())
+    except ConnectRefused as refusal:
+        return _back_with(request, refusal)
+    beside = connecting.waiting_beside(connection)
+    if beside:
+        say_next(request, "bad", "Another sign-in still waits", beside)
+    if connection.ad_accounts.filter(is_active=True).exists():
+        say_next(request, "ok", f"{connection} is connected", "Held conversions go out with the next batches.")
+        return reverse("dashboard:integrations", args=[connection.site.public_id])
+    accounts = reverse("dashboard:connect-accounts", args=[connection.site.public_id])
+    return f"{accounts}?sign_in={connection.public_id}"
+
+
+def _back_with(request: HttpRequest, refusal: ConnectRefused) -> str:
+    keep_refusal(request, refusal.title, refusal.what_to_do)
+    if refusal.site is None:
+        return reverse("dashboard:sites")
+    return reverse("dashboard:integrations", args=[refusal.site.public_id])
+
+
+@signed_in
+@require_POST
+def sync(request: HttpRequest, site_id: UUID, connection_id: UUID) -> HttpResponse:
+    """Read the goals of every account of a sign-in anew, each at most once a minute."""
+    connection, site, _ = connection_for(request, site_id, connection_id, *CONNECT)
+    accounts = connection.ad_accounts.filter(is_active=True)
+    goals = changed = 0
+    for account in accounts:
+        now = timezone.now()
+        if account.goals_synced_at and now - account.goals_synced_at < SYNC_AGAIN_AFTER:
+            goals += account.goals.filter(gone_at__isnull=True).count()
+            continue
+        try:
+            result = sync_goals(account, now)
+        except MicrosoftAdsError as error:
+            trouble = in_words(error)
+            say_next(request, "bad", f"{account.name}: {trouble.title}", trouble.text)
+            return redirect("dashboard:integrations", site.public_id)
+        goals += result.total
+        changed += len(result.added) + len(result.renamed) + len(result.gone)
+    what = f"{_counted(len(accounts), 'account')} and {_counted(goals, 'goal')}"
+    text = f"{what} are up to date, {changed or 'none'} changed."
+    say_next(request, "ok", "Accounts synced", text)
+    return redirect("dashboard:integrations", site.public_id)
+
+
+@signed_in
+@require_http_methods(["GET", "POST"])
+def disconnect(request: HttpRequest, site_id: UUID, connection_id: UUID) -> HttpResponse:
+    """Ask, as a page or as a dialog, then destroy a sign-in's tokens."""
+    connection, site, role = connection_for(request, site_id, connection_id, *CONNECT)
+    if request.method == "POST":
+        connecting.disconnect(connection, person(request))
+        text = "Its accounts wait. Convultra stays listed among this Microsoft user’s apps until you remove it there."
+        say_next(request, "ok", f"{connection} is disconnected", text)
+        return redirect("dashboard:integrations", site.public_id)
+    names = list(connection.ad_accounts.filter(is_active=True).order_by("name").values_list("name", flat=True))
+    ctx = {"site": site, "connection": connection, "accounts_named": wording.listed(names), "account_count": len(names)}
+    if by_htmx(request):
+        return render(request, "dashboard/_disconnect_dialog.html", ctx)
+    crumbs = Crumb("Integrations", reverse("dashboard:integrations", args=[site.public_id])), Crumb("Disconnect")
+    frame = site_frame(request, site, role, "integrations", *crumbs)
+    return render(request, "dashboard/disconnect.html", {**frame, **ctx})
+
+
+def sign_in_cards(site: Site, accounts: list[AdAccount], now: datetime) -> list[SignInCard]:
+    """Return a card per sign-in of the site; `accounts` are those of its frame."""
+    figures, accepted = figures_by_account(accounts, now), last_accepted(accounts)
+    by_connection: dict[int, list[AdAccount]] = defaultdict(list)
+    for account in accounts:
+        by_connection[account.connection_id].append(account)
+    cards = []
+    for connection in site.connections.select_related("connected_by"):
+        mine = by_connection[connection.pk]
+        lines = [
+            AccountLine(
+                account,
+                account_health(account),
+                figures[account.pk],
+                accepted.get(account.pk),
+                account_url(site, account) or account_url(site, account, "mapping"),
+                account_url(site, account, "mapping"),
+                account_url(site, account, "logs"),
+            )
+            for account in mine
+        ]
+        held = held_by(mine)
+        cards.append(SignInCard(connection, lines, held, wording.sums(held.values, site.currency)))
+    return sorted(cards, key=lambda card: card.rank)
+
+
+def source_cards(site: Site) -> list[SourceCard]:
+    """Return the ways events come by, as far as this release has them."""
+    newest = site.events.order_by("-received_at", "-pk").values("pk")[:NEWEST_EVENTS_LOOKED_AT]
+    last = dict(Event.objects.filter(pk__in=newest).values_list("source").annotate(last=Max("received_at")))
+    return [
+        SourceCard(
+            "JS SDK",
+            "Captures msclkid on landing and sends events from the browser.",
+            icon="code",
+            last_at=last.get(Source.BROWSER),
+            verb="Last event",
+            href=url_or_nothing("install", site.public_id),
+            link="Install guide",
+        ),
+        SourceCard(
+            "Server API",
+            "Send confirmed orders, refunds and qualified leads from your backend.",
+            icon="terminal-2",
+            last_at=last.get(Source.SERVER),
+            verb="Last call",
+            href=url_or_nothing("keys", site.public_id),
+            link="API keys",
+        ),
+    ]
+
+
+def may_go_to_microsoft(response: HttpResponse) -> HttpResponse:
+    """Let the forms of a page end at Microsoft's sign-in; needed by every page with a Connect button."""
+    # Without scripts the form is a plain POST, and browsers hold form-action against the redirect that answers it.
+    response._csp_update = {"form-action": [settings.MICROSOFT_LOGIN_URL]}  # type: ignore[attr-defined]
+    return response
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
