@@ -1,9 +1,24 @@
 """Every address of the product, room by room."""
 
+from django.conf import settings
 from django.contrib import admin
 from django.urls import include, path
 
+from convultra.health import healthz
+
+handler400 = "convultra.errors.bad_request"
+handler403 = "convultra.errors.forbidden"
+handler404 = "convultra.errors.not_found"
+handler500 = "convultra.errors.server_error"
+
 urlpatterns = [
+    path("healthz", healthz, name="healthz"),
+    path("v1/", include("forwarding.urls")),
     path("v1/", include("ingest.urls")),
+    path("sdk/", include("ingest.sdk_urls")),
     path("admin/", admin.site.urls),
+    path("", include("dashboard.sign_in_urls")),
+    path("", include("dashboard.urls")),
 ]
+if settings.DEMO:
+    urlpatterns.append(path("demo/", include("dashboard.demo.urls")))

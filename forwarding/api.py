@@ -61,7 +61,9 @@ def _delivery(delivery: Delivery) -> dict[str, Any]:
         "next_attempt_at": _moment(delivery.next_attempt_at),
         "delivered_at": _moment(delivery.delivered_at),
         "error": _error(delivery),
-        "explanation": None if words is None else {"title": words.title, "cause": words.cause, "fix": words.fix or None},
+        "explanation": None
+        if words is None
+        else {"title": words.title, "cause": words.cause, "fix": words.fix or None},
     }
 
 

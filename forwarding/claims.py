@@ -29,9 +29,9 @@ logger = logging.getLogger(__name__)
 
 
 def may_send(account: AdAccount, now: datetime) -> bool:
-    """Say whether the account takes conversions now: forwarding on, sign-in good, no hold in force."""
+    """Say whether the account takes conversions now: not removed or paused, sign-in good, no hold in force."""
     is_held = account.held_until is not None and account.held_until > now
-    return account.is_active and account.connection.is_usable and not is_held
+    return account.is_active and account.paused_at is None and account.connection.is_usable and not is_held
 
 
 def accounts_to_serve(now: datetime) -> list[int]:
@@ -40,7 +40,9 @@ def accounts_to_serve(now: datetime) -> list[int]:
     being_served = Upload.objects.filter(account=OuterRef("pk"), finished_at__isnull=True, leased_until__gt=now)
     abandoned = Upload.objects.filter(account=OuterRef("pk"), finished_at__isnull=True, leased_until__lte=now)
     ready: QuerySet[AdAccount] = AdAccount.objects.active().filter(
-        Q(held_until__isnull=True) | Q(held_until__lte=now), connection__status=Connection.Status.CONNECTED
+        Q(held_until__isnull=True) | Q(held_until__lte=now),
+        paused_at__isnull=True,
+        connection__status=Connection.Status.CONNECTED,
     )
     wanted = ready.filter(Exists(due) | Exists(abandoned)).exclude(Exists(being_served))
     return list(wanted.order_by("pk").values_list("pk", flat=True))

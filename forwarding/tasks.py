@@ -5,7 +5,6 @@ import time
 from django.db.models import QuerySet
 from django.utils import timezone
 from django_q.tasks import async_task
-from integrations.microsoft import client_for
 
 from forwarding import failpoints
 from forwarding.claims import claim
@@ -13,6 +12,7 @@ from forwarding.marking import record_answer, record_failure
 from forwarding.models import Delivery, Heartbeat, Operation, Upload
 from forwarding.sweeping import SweepReport
 from forwarding.sweeping import sweep as sweep_rows
+from integrations.microsoft import client_for
 from integrations.microsoft_ads.errors import MicrosoftAdsError
 from integrations.microsoft_ads.shapes import OfflineConversion
 
