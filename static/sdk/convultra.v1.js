@@ -341,7 +341,7 @@
       failures = resumeAt = 0;
       batch.forEach((_, id) => remove(id));
       const { title, detail, results = [] } = await response.json();
-      if (!response.ok) warn(`refused: ${title}. ${detail || ""}`);
+      if (!response.ok && response.status !== 409) warn(`refused: ${title}. ${detail || ""}`);
       const refused = results.find((result) => result.status === "refused");
       if (refused) warn("refused: " + JSON.stringify(refused.errors));
     }
@@ -386,10 +386,10 @@
   }
 
   function normalEmail(raw) {
-    const letters = raw.normalize("NFKD").replace(/[\p{M}\s]/gu, "").toLowerCase();
-    const at = letters.lastIndexOf("@");
-    const [user, domain] = [letters.slice(0, Math.max(at, 0)).replace(/\+.*|\./g, ""), letters.slice(at + 1)];
-    return user && /^[^.].*\.(.*[^.])$/.test(domain) ? user + "@" + domain : "";
+    const letters = raw.normalize("NFKD").replace(/[\p{Mn}\s]/gu, "").toLowerCase();
+    const [, user = "", domain = ""] = letters.match(/^(\P{C}+)@([^@\p{C}]+)$/u) || [];
+    const name = user.replace(/\+.*|\./g, "");
+    return name && /^[^.].*\..*[^.]$/.test(domain) ? name + "@" + domain : "";
   }
 
   function normalPhone(raw) {
@@ -410,7 +410,8 @@
   const named = (body) => (body.user_data?.email_sha256 || body.user_data?.phone_sha256 ? body : nameless(body));
 
   function amount(value) {
-    if (Number.isFinite(value) || /^-?\d+(\.\d+)?$/.test(text(value))) return value;
+    if (Number.isFinite(value)) return Math.round(value * 1e3) / 1e3; // 3 * 79.99 is 239.96999999999997 here
+    if (typeof value === "string" && /^-?\d+(\.\d+)?$/.test(value)) return value;
     if (value != null) warn("value is no number and was left out");
   }
 

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from ingest.parsing import BROWSER, SiteFacts, parse_clicks, parse_events
+
 from .conftest import CLICK, SCRIPT, STUB, Answer, Shop
 
 pytestmark = pytest.mark.browser
@@ -66,6 +68,17 @@ class TestThePurchase:
         assert set(event) == {"name", "event_id", "occurred_at", "visitor_id", "session_id", "properties"}
 
 
+class TestTheDoor:
+    def test_it_takes_what_the_sdk_sends(self, shop: Shop) -> None:
+        shop.visit(f"https://shop.test/?utm_source=bing&msclkid={CLICK}")
+        shop.do("Convultra.consent({ad_storage: 'granted'}); Convultra.enhance({email: 'john@contoso.com'})")
+        shop.do("Convultra.trackPurchase({value: '79.99', currency: 'usd', transaction_id: 7, items: [{sku: 'a'}]})")
+        now, facts = datetime.now(UTC), SiteFacts(1, "USD")
+        clicks = parse_clicks(shop.posts("clicks")[0].post_data_buffer or b"", facts, BROWSER, now)
+        events = parse_events(shop.posts("events")[0].post_data_buffer or b"", facts, BROWSER, now)
+        assert [(bool(item.row), item.errors) for item in [*clicks, *events]] == [(True, []), (True, [])]
+
+
 class TestTheCalls:
     @pytest.mark.parametrize(
         ("call", "name"),
@@ -74,7 +87,7 @@ class TestTheCalls:
             ("trackLead()", "lead"),
             ("trackSignup()", "signup"),
             ("trackSubscription()", "subscription"),
-            ("track('Qualified Lead')", "Qualified Lead"),
+            ("track('qualified_lead')", "qualified_lead"),
             ("push(['track', 'demo'])", "demo"),
         ],
     )
@@ -115,7 +128,15 @@ class TestTheCalls:
 class TestTheValues:
     @pytest.mark.parametrize(
         ("given", "travels"),
-        [("49.9", 49.9), ("0", 0), ("'1299.00'", "1299.00"), ("'-5'", "-5"), ("100", 100)],
+        [
+            ("49.9", 49.9),
+            ("0", 0),
+            ("3 * 79.99", 239.97),
+            ("0.125", 0.125),
+            ("'1299.00'", "1299.00"),
+            ("'-5'", "-5"),
+            ("100", 100),
+        ],
     )
     def test_a_number_travels_as_given(self, shop: Shop, given: str, travels: Any) -> None:
         shop.visit()
