@@ -149,7 +149,6 @@ class MicrosoftAdsClient:
         return ApplyResult(items, answer.tracking_id, answer.http_status, answer.text)
 
     def _call(self, url: str, body: bytes, account: Mapping[str, str]) -> Answer:
-        deadline = Deadline.after(self._timeout_seconds)
         headers = {
             "Accept": "application/json",
             "Content-Type": "application/json",
@@ -161,6 +160,7 @@ class MicrosoftAdsClient:
         request = self._session.prepare_request(
             requests.Request("POST", url, data=body, headers=headers, auth=self._auth)
         )
+        deadline = Deadline.after(self._timeout_seconds)  # after the token is there, which may take a renewal
         answer = self._exchange(request, deadline)
         failure = answer.failure()
         if failure and failure.what_to_do is WhatToDo.RENEW_TOKEN:

@@ -17,7 +17,7 @@ from requests_oauthlib import OAuth2Session
 
 from integrations.microsoft_ads import transport
 from integrations.microsoft_ads.auth import is_header_safe
-from integrations.microsoft_ads.endpoints import Endpoints
+from integrations.microsoft_ads.endpoints import Endpoints, is_loopback
 from integrations.microsoft_ads.errors import (
     GrantDead,
     NoAnswer,
@@ -171,6 +171,7 @@ class _BoundedAdapter(BaseAdapter):
     ) -> requests.Response:
         deadline = Deadline.after(self._timeout_seconds)
         request.url = self._login + str(request.url).removeprefix(_as_https(self._login))
+        proxies = None if is_loopback(self._login) else proxies
         streamed = self._inner.send(
             request, stream=True, timeout=deadline.timeouts, verify=verify, cert=cert, proxies=proxies
         )

@@ -28,6 +28,7 @@ from urllib3.exceptions import (
     ReadTimeoutError,
 )
 
+from integrations.microsoft_ads.endpoints import is_loopback
 from integrations.microsoft_ads.errors import ConnectionFailed, MicrosoftAdsError, NoAnswer, UnexpectedAnswer, WhatToDo
 
 CONNECT_TIMEOUT_SECONDS = 10.0
@@ -82,6 +83,8 @@ def send(session: requests.Session, request: requests.PreparedRequest, deadline:
     failure: MicrosoftAdsError
     try:
         settings = session.merge_environment_settings(request.url, {}, True, None, None)
+        if is_loopback(str(request.url)):
+            settings["proxies"] = {}  # an emulator here is not where the environment's proxy would look for it
         return session.send(request, timeout=deadline.timeouts, allow_redirects=False, **settings)
     except requests.RequestException as error:
         failure = connection_error(error)

@@ -1,11 +1,13 @@
 """What a connection that breaks, stalls or trickles proves about the rows it carried."""
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from socket import SO_LINGER, SOL_SOCKET, create_server, socket
 from struct import pack
 from threading import Event, Thread
+from unittest.mock import patch
 
 from django.test import SimpleTestCase
 
@@ -160,6 +162,10 @@ class WholeConnectionTests(SimpleTestCase):
     def test_a_chunked_answer_is_read(self) -> None:
         chunks = HEAD + b"Transfer-Encoding: chunked\r\n\r\n14\r\n" + BODY + b"\r\n0\r\n\r\n"
         with peer(answering(chunks)) as base:
+            self.assertIsNone(send_to(base, 5))
+
+    def test_a_proxy_of_the_environment_is_not_asked_for_an_emulator_here(self) -> None:
+        with patch.dict(os.environ, http_proxy="http://127.0.0.1:1", no_proxy=""), peer(answering(WHOLE)) as base:
             self.assertIsNone(send_to(base, 5))
 
     def test_one_connection_serves_many_calls(self) -> None:

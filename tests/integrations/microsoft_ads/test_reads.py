@@ -2,10 +2,12 @@
 
 import json
 from decimal import Decimal
+from unittest.mock import patch
 
 import responses
 from django.test import SimpleTestCase
 
+from integrations.microsoft_ads import client
 from integrations.microsoft_ads.errors import Fault, UnexpectedAnswer
 from integrations.microsoft_ads.shapes import Account, ConversionGoal, CustomerRole, UetTag, User
 from integrations.microsoft_ads.strict_json import Json
@@ -110,6 +112,13 @@ class SearchAccountsTests(ReadTestCase):
         with self.assertRaisesMessage(UnexpectedAnswer, "does not end"):
             self.client_.search_accounts("5001")
         self.assertEqual(len(self.microsoft.calls), 2)
+
+    def test_a_list_of_ever_new_accounts_is_not_read_for_ever(self) -> None:
+        for page in range(3):
+            first = page * 1_000
+            self.microsoft.post(ACCOUNTS, json={"Accounts": [account(first + number) for number in range(1_000)]})
+        with patch.object(client, "MAX_PAGES", 3), self.assertRaisesMessage(UnexpectedAnswer, "does not end"):
+            self.client_.search_accounts("5001")
 
     def test_an_account_without_its_customer_is_not_believed(self) -> None:
         self.microsoft.post(ACCOUNTS, json={"Accounts": [{**account(1), "ParentCustomerId": None}]})

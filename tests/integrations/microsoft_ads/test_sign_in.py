@@ -2,8 +2,10 @@
 
 import json
 import logging
+import os
 from base64 import urlsafe_b64encode
 from hashlib import sha256
+from unittest.mock import patch
 from urllib.parse import parse_qs, urlsplit
 
 import requests
@@ -142,6 +144,12 @@ class TokenTests(SignInTestCase):
         headers = self.microsoft.calls[0].request.headers
         self.assertNotIn("Authorization", headers)
         self.assertNotIn("Origin", headers)
+
+    def test_a_proxy_of_the_environment_is_not_asked_for_an_emulator_here(self) -> None:
+        self.microsoft.post(TOKEN_URL, json=GRANTED)
+        with patch.dict(os.environ, http_proxy="http://127.0.0.1:1", https_proxy="http://127.0.0.1:1", no_proxy=""):
+            make_app().refresh("refresh-token-0")
+        self.assertIsNone(vars(self.microsoft.calls[0].request)["req_kwargs"]["proxies"])
 
     def test_a_refresh_without_a_new_refresh_token_keeps_the_old(self) -> None:
         self.microsoft.post(TOKEN_URL, json=WITHOUT_REFRESH_TOKEN)
