@@ -5,11 +5,17 @@ about each is `integrations.microsoft_ads.errors`; here are only the words.
 Sources: ui reference section 5; guides/operation-error-codes.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 
 from forwarding.claims import EXPIRED_SYMBOL
-from forwarding.models import Delivery, Hold, Skip
+from forwarding.models import WAITING, Delivery, Hold, Skip, Status
 from integrations.microsoft_ads.errors import WhatToDo, what_to_do
+from integrations.models import AdAccount
+
+# How a page writes a moment or a day, in its reader's zone.
+Writer = Callable[[datetime], str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +183,17 @@ NO_ANSWER = Words(
     "counts it once.",
 )
 
+PAUSED = Words(
+    "Forwarding is paused",
+    "Somebody paused this account. Its conversions are kept.",
+    "Resume forwarding on the account's page.",
+)
+REMOVED = Words(
+    "Account was removed",
+    "This account was removed from the site before the conversion was sent.",
+    "Connect the account again on the Integrations page.",
+)
+
 HOLDS: dict[Hold, Words] = {
     Hold.RECONNECT: _RECONNECT,
     Hold.PERMISSION: _PERMISSION,
@@ -229,22 +246,80 @@ def words_for(code: int | None, symbol: str) -> Words:
     return _BY_WHAT_TO_DO[what_to_do(code, symbol)]
 
 
+def filterable_codes() -> list[tuple[str, str]]:
+    """Return what a page of failures may be narrowed to: Microsoft's code, or a symbol without one, and its title."""
+    named = [(str(code), words.title) for code, words in _BY_CODE.items()]
+    named += [(symbol, _BY_SYMBOL[symbol].title) for symbol in (EXPIRED_SYMBOL, "NotEligibleForEnhancedConversions")]
+    return sorted(named, key=lambda pair: (pair[1], pair[0]))
+
+
 def words_of(delivery: Delivery) -> Words | None:
     """Return what to tell about a delivery: why it was not sent, why it failed, or what it waits for.
 
-    None when there is nothing to tell.
+    What stops its whole account comes first, because that is what a person can do something about. None when there
+    is nothing to tell. Reads `delivery.account` and its connection.
     """
     if delivery.skip_reason:
         return SKIPS[Skip(delivery.skip_reason)]
+    if delivery.status in WAITING:
+        stop = account_stop(delivery.account)
+        if stop is not None:
+            return stop
     if delivery.error_code is not None or delivery.error_symbol:
         return words_for(delivery.error_code, delivery.error_symbol)
     if delivery.hold_reason:
         return HOLDS[Hold(delivery.hold_reason)]
-    if delivery.error_message:
-        return NO_ANSWER
-    account = delivery.account
-    if delivery.next_attempt_at is not None and not account.connection.is_usable:
+    return NO_ANSWER if delivery.error_message else None
+
+
+def account_stop(account: AdAccount) -> Words | None:
+    """Return why nothing of an account is sent now; None when it may send. Reads `account.connection`."""
+    if not account.is_active:
+        return REMOVED
+    if account.paused_at is not None:
+        return PAUSED
+    if account.connection.status == account.connection.Status.NEEDS_OPERATOR:
+        return _OPERATOR
+    if not account.connection.is_usable:
         return _RECONNECT
-    if delivery.next_attempt_at is not None and account.hold_reason:
-        return HOLDS[Hold(account.hold_reason)]
-    return None
+    return HOLDS[Hold(account.hold_reason)] if account.hold_reason else None
+
+
+def explain(delivery: Delivery) -> Words | None:
+    """Return `words_of` with names put in: which goal it is that Microsoft does not know, and what became of it.
+
+    Reads `delivery.goal` too.
+    """
+    words = words_of(delivery)
+    if words is not _GOAL_UNKNOWN or not delivery.goal_name:
+        return words
+    title = f"Microsoft does not know a goal called “{delivery.goal_name}”"
+    goal = delivery.goal
+    if goal is None or (goal.is_available and goal.name == delivery.goal_name):
+        return Words(title, words.cause, words.fix)
+    if goal.gone_at is not None:
+        cause = "The goal no longer exists in Microsoft Advertising."
+        return Words(title, cause, "Map the event to another goal.")
+    if goal.name != delivery.goal_name:
+        cause = f"The goal is called “{goal.name}” now, so the name that was sent no longer matches."
+        return Words(title, cause, "New conversions go out under the new name.")
+    return Words(title, f"The goal is {goal.status.lower()} in Microsoft Advertising.", "Set it to active there.")
+
+
+def what_next(delivery: Delivery, now: datetime, clock: Writer, day: Writer) -> str:
+    """Return a sentence about what comes next and until when the conversion can count; empty where nothing follows."""
+    if delivery.expires_at is None or delivery.expires_at <= now:
+        return ""
+    last_day = day(delivery.expires_at)
+    if delivery.status == Status.FAILED:
+        is_final = what_to_do(delivery.error_code, delivery.error_symbol).permanent
+        return "" if is_final else f"Microsoft would count this conversion until {last_day}."
+    if delivery.status not in WAITING or delivery.next_attempt_at is None:
+        return ""
+    if account_stop(delivery.account) is not None:
+        return f"It is kept, and can be sent until {last_day}."
+    if delivery.next_attempt_at <= now:
+        return "It goes out with the next batch. You do not need to do anything."
+    if delivery.status == Status.RETRYING:
+        return f"The next attempt is at {clock(delivery.next_attempt_at)}, and we go on until {last_day}."
+    return f"It goes out at {clock(delivery.next_attempt_at)}. You do not need to do anything."

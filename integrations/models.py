@@ -91,7 +91,10 @@ class AdAccount(models.Model):
     life_cycle_status = models.CharField(max_length=16, default="Active")
     uet_tag_id = models.CharField(max_length=32, blank=True, default="")
     enhanced_conversions = models.BooleanField(default=False)
+    # False once the account was removed from its site: nothing is planned for it any more.
     is_active = models.BooleanField(default=True)
+    # Since when a person has forwarding switched off: conversions are planned and wait.
+    paused_at = models.DateTimeField(null=True, blank=True)
     auto_tagging = models.BooleanField(null=True, blank=True)
     hold_reason = models.CharField(max_length=16, blank=True, default="")
     held_until = models.DateTimeField(null=True, blank=True)
