@@ -106,9 +106,8 @@ def _tokens(text: str) -> list[tuple[str, str]]:
     while position < end:
         match = _TOKEN.match(text, position)
         if match is None or match.lastgroup is None:
-            raise ConditionError(
-                f"This cannot be read from character {position + 1} on: `{text[position:end].strip()}`."
-            )
+            rest = text[position:end].lstrip()
+            raise ConditionError(f"This cannot be read from character {end - len(rest) + 1} on: `{rest}`.")
         found.append((match.lastgroup, match[match.lastgroup]))
         position = match.end()
     return found

@@ -150,18 +150,18 @@ def _as_json(mapping: GoalMapping | None) -> dict[str, str]:
     return {"goal": mapping.goal.name, "goal_id": rule.goal_id, "value": str(rule.value), "when": rule.when}
 
 
-# What people call the same thing. The first word of each row is the event that Convultra offers.
-_SAME_THING: tuple[frozenset[str], ...] = tuple(
-    frozenset(words.split())
-    for words in (
-        "purchase order sale checkout",
-        "lead enquiry inquiry quote contact form",
-        "signup registration register account",
-        "subscription subscribe",
-        "qualified mql sql",
-        "phone call offline",
-        "start started new trial",
-    )
+# What people call the same thing, and what makes it another one: a qualified lead is no lead of a form.
+_SAME_THING = (
+    {"purchase", "order", "sale", "checkout"},
+    {"lead", "enquiry", "inquiry", "quote", "contact", "form"},
+    {"signup", "registration", "register", "account"},
+    {"subscription", "subscribe"},
+)
+_SAME_QUALIFIER = (
+    {"qualified", "mql", "sql"},
+    {"phone", "call", "offline"},
+    {"start", "started", "new", "trial"},
+    {"closed", "won"},
 )
 # An event's nearest relative, for accounts that keep few goals.
 _FALLS_BACK_TO = {"phone_sale": "purchase", "refund": "purchase", "subscription_start": "subscription"}
@@ -187,17 +187,23 @@ def _likeness(event_name: str, goal_name: str) -> float:
     if not wanted or not offered:
         return 0.0
     found = sum(max(_word_likeness(word, other) for other in offered) for word in wanted)
-    # A word that the event does not have makes a goal less likely: "Trade Lead" before "Qualified Trade Lead".
-    return found / len(wanted) - 0.05 * max(0, len(offered) - len(wanted))
+    return found / len(wanted) - sum(_distance_by(other, wanted) for other in offered)
 
 
 def _word_likeness(word: str, other: str) -> float:
     if word == other:
         return 1.0
-    if any(word in words and other in words for words in _SAME_THING):
+    if any(word in words and other in words for words in (*_SAME_THING, *_SAME_QUALIFIER)):
         return 0.8
     likeness = SequenceMatcher(None, word, other).ratio()
     return 0.9 * likeness if likeness >= 0.85 else 0.0
+
+
+def _distance_by(other: str, wanted: list[str]) -> float:
+    """Return how much less likely a goal is for a word that the event does not have."""
+    if any(_word_likeness(word, other) for word in wanted):
+        return 0.0
+    return 0.4 if any(other in words for words in _SAME_QUALIFIER) else 0.05
 
 
 def _words(name: str) -> list[str]:

@@ -248,7 +248,12 @@ def _export_rule(event_name: str, mapping: GoalMapping) -> str:
     if rule.when:
         fields["when"] = rule.when
     line = yaml.safe_dump(
-        {event_name: fields}, default_flow_style=None, sort_keys=False, allow_unicode=True, width=10_000
+        {event_name: fields},
+        default_flow_style=None,
+        sort_keys=False,
+        # PyYAML writes U+0085 as it is, and reads it as a line's end.
+        allow_unicode=mapping.goal.name.isprintable(),
+        width=10_000,
     )
     return f"    {line}"
 
