@@ -1,0 +1,101 @@
+"""The staff's view of the ties to Microsoft. Tokens are not here; mappings are changed on the account's page."""
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils import timezone
+
+from ingest.admin import HistoryAdmin
+from integrations.models import AdAccount, Connection, ConversionGoal, GoalMapping, MappingChange
+
+
+class AccessFilter(admin.SimpleListFilter):
+    """By whether the sign-in gives access now."""
+
+    title = "access"
+    parameter_name = "access"
+
+    def lookups(self, request: HttpRequest, model_admin: object) -> list[tuple[str, str]]:  # noqa: ARG002
+        return [("valid", "Access token valid"), ("expired", "Access token expired"), ("none", "No tokens")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Connection]) -> QuerySet[Connection]:  # noqa: ARG002
+        now = timezone.now()
+        wanted = {
+            "valid": queryset.filter(expires_at__gt=now),
+            "expired": queryset.filter(expires_at__lte=now),
+            "none": queryset.filter(expires_at__isnull=True),
+        }
+        return wanted.get(self.value() or "", queryset)
+
+
+@admin.register(Connection)
+class ConnectionAdmin(HistoryAdmin):
+    """Sign-ins. They come and go on the site's Integrations page only."""
+
+    list_display = ["microsoft_user_name", "site", "status", "expires_at", "renewed_at", "failed_at", "connected_at"]
+    list_filter = ["status", AccessFilter]
+    search_fields = ["microsoft_user_name", "microsoft_user_id", "site__name"]
+    list_select_related = ["site"]
+    fieldsets = [
+        (None, {"fields": ["public_id", "site", "microsoft_user_name", "microsoft_user_id"]}),
+        ("State", {"fields": ["status", "last_error", "failed_at"]}),
+        ("Access", {"fields": ["expires_at", "renewed_at", "refreshing_until", "token_version"]}),
+        ("Connected", {"fields": ["connected_by", "connected_at", "created_at"]}),
+    ]
+
+
+@admin.register(AdAccount)
+class AdAccountAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+    """Accounts. What Microsoft says of one is read only; whether it is forwarded to, and what holds it, is not."""
+
+    list_display = ["name", "account_id", "site", "connection", "is_active", "hold_reason", "held_until"]
+    list_filter = ["is_active", "hold_reason", "life_cycle_status", "currency"]
+    search_fields = ["name", "account_id", "number", "customer_id", "site__name"]
+    list_select_related = ["site", "connection"]
+    readonly_fields = [
+        "site",
+        "connection",
+        "account_id",
+        "customer_id",
+        "number",
+        "name",
+        "currency",
+        "time_zone",
+        "life_cycle_status",
+        "auto_tagging",
+        "goals_synced_at",
+        "created_at",
+    ]
+
+    def has_add_permission(self, request: HttpRequest) -> bool:  # noqa: ARG002
+        return False
+
+
+@admin.register(ConversionGoal)
+class ConversionGoalAdmin(HistoryAdmin):
+    """Goals as Microsoft last described them."""
+
+    list_display = ["name", "goal_id", "account", "status", "is_enhanced", "first_seen_at", "gone_at", "synced_at"]
+    list_filter = ["status", "is_enhanced", "category", "scope"]
+    search_fields = ["name", "goal_id", "account__account_id", "account__name"]
+    list_select_related = ["account"]
+
+
+@admin.register(GoalMapping)
+class GoalMappingAdmin(HistoryAdmin):
+    """Mappings in force. They are changed on the account's page, which keeps their history."""
+
+    list_display = ["event_name", "goal", "account", "value_rule", "fixed_value", "condition", "is_active"]
+    list_filter = ["value_rule", "is_active", "event_name"]
+    search_fields = ["event_name", "goal__name", "account__account_id", "account__name"]
+    list_select_related = ["goal", "account"]
+
+
+@admin.register(MappingChange)
+class MappingChangeAdmin(HistoryAdmin):
+    """Who changed which mapping, when, from what to what."""
+
+    list_display = ["created_at", "account", "event_name", "changed_by", "before", "after"]
+    list_filter = ["created_at", "event_name"]
+    search_fields = ["event_name", "account__account_id", "account__name", "changed_by__email"]
+    list_select_related = ["account", "changed_by"]
