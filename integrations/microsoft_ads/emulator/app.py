@@ -20,6 +20,7 @@ from integrations.microsoft_ads.emulator import (
     customer_management,
     faults,
     oauth,
+    reports,
     uploads,
 )
 from integrations.microsoft_ads.emulator.books import Books, Call
@@ -45,18 +46,25 @@ LOGIN = "/common/oauth2/v2.0/"
 CUSTOMER = "/CustomerManagement/v13/"
 CAMPAIGN = "/CampaignManagement/v13/"
 
+CUSTOMER_OPERATIONS: dict[str, Operation] = {
+    "User/Query": customer_management.get_user,
+    "Accounts/Search": customer_management.search_accounts,
+}
+CAMPAIGN_OPERATIONS: dict[str, Operation] = {
+    "ConversionGoals/QueryByIds": campaign_management.get_conversion_goals_by_ids,
+    "ConversionGoals/QueryByTagIds": campaign_management.get_conversion_goals_by_tag_ids,
+    "ConversionGoals": campaign_management.add_conversion_goals,
+    "UetTags/QueryByIds": campaign_management.get_uet_tags_by_ids,
+    "AccountProperties/Query": campaign_management.get_account_properties,
+    "AccountProperties/Set": campaign_management.set_account_properties,
+    "OfflineConversions/Apply": uploads.apply_offline_conversions,
+    "OfflineConversionAdjustments/Apply": uploads.apply_offline_conversion_adjustments,
+    "OfflineConversionReport/QueryByGoalIds": reports.get_offline_conversion_report_by_goal_ids,
+}
 OPERATIONS: dict[tuple[str, str], Operation] = {
-    ("POST", f"{CUSTOMER}User/Query"): customer_management.get_user,
-    ("POST", f"{CUSTOMER}Accounts/Search"): customer_management.search_accounts,
-    ("POST", f"{CAMPAIGN}ConversionGoals/QueryByIds"): campaign_management.get_conversion_goals_by_ids,
-    ("POST", f"{CAMPAIGN}ConversionGoals/QueryByTagIds"): campaign_management.get_conversion_goals_by_tag_ids,
-    ("POST", f"{CAMPAIGN}ConversionGoals"): campaign_management.add_conversion_goals,
+    **{("POST", CUSTOMER + name): operation for name, operation in CUSTOMER_OPERATIONS.items()},
+    **{("POST", CAMPAIGN + name): operation for name, operation in CAMPAIGN_OPERATIONS.items()},
     ("PUT", f"{CAMPAIGN}ConversionGoals"): campaign_management.update_conversion_goals,
-    ("POST", f"{CAMPAIGN}UetTags/QueryByIds"): campaign_management.get_uet_tags_by_ids,
-    ("POST", f"{CAMPAIGN}AccountProperties/Query"): campaign_management.get_account_properties,
-    ("POST", f"{CAMPAIGN}AccountProperties/Set"): campaign_management.set_account_properties,
-    ("POST", f"{CAMPAIGN}OfflineConversions/Apply"): uploads.apply_offline_conversions,
-    ("POST", f"{CAMPAIGN}OfflineConversionAdjustments/Apply"): uploads.apply_offline_conversion_adjustments,
 }
 UPLOADS = {
     f"{CAMPAIGN}OfflineConversions/Apply": "OfflineConversions",

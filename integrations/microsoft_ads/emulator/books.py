@@ -28,8 +28,7 @@ GOAL_INACTIVE = "GoalNotFoundOrInactive"
 ACCOUNT_MISMATCH = "AccountMismatch"
 NO_MATCHING_CLICK = "NoMatchingClickFound"
 MISSING_IDENTIFIERS = "MissingMatchIdentifiers"
-
-RowKind = Literal["conversion", "adjustment"]
+UNORDERED = "Unknown"  # Microsoft has no reason for an adjustment that is older than the last one
 MatchKey: TypeAlias = tuple[str, str, str, datetime, str, str]
 
 

@@ -269,9 +269,12 @@ def spoil(fault: Fault, response: Response, rows: int) -> Response:
     match fault.kind:
         case "close_after":
             raise ConnectionLostError("closed after the request was served")
+        case "delay" | "partial_error":
+            return response
         case "truncated":
             response.declared_length = len(response.body)
             response.body = response.body[: len(response.body) // 2]
+            return response
         case "html":
             response.body = b"<!doctype html><title>Service</title><h1>Our services are not available right now</h1>"
             response.content_type = "text/html; charset=utf-8"
@@ -287,4 +290,5 @@ def spoil(fault: Fault, response: Response, rows: int) -> Response:
                 "ErrorCode": "OfflineConversionMicrosoftClickIdInvalid",
             }
             response.body = dump_json({"PartialErrors": [error]})
+    response.status = 200
     return response

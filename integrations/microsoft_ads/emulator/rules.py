@@ -23,6 +23,7 @@ from integrations.microsoft_ads.emulator.books import (
     MISSING_IDENTIFIERS,
     NO_MATCHING_CLICK,
     ORIGINAL_NOT_FOUND,
+    UNORDERED,
     Account,
     Booking,
     Click,
@@ -569,4 +570,4 @@ def adjustment_is_not_newer(original: Booking, adjusted_at: datetime) -> str | N
     """
     if original.adjusted_at is None or adjusted_at > original.adjusted_at:
         return None
-    return DUPLICATE_KEY if adjusted_at == original.adjusted_at else "AdjustmentNotNewer"
+    return DUPLICATE_KEY if adjusted_at == original.adjusted_at else UNORDERED

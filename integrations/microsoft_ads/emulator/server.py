@@ -8,11 +8,13 @@ from types import FrameType
 from typing import NoReturn
 
 from waitress.server import create_server
+from waitress.wasyncore import close_all
 
 from integrations.microsoft_ads.emulator.app import MAX_BODY, create_app, now_utc
 from integrations.microsoft_ads.emulator.books import Books
 
 THREADS = 16
+SHUTDOWN_SECONDS = 2
 
 
 def is_loopback(host: str) -> bool:
@@ -43,10 +45,13 @@ class Server:
     """One emulator on one socket. `run` serves until `stop`, from any thread."""
 
     def __init__(self, books: Books, bound: socket.socket) -> None:
+        self.books = books
         self._stopping = threading.Event()
         app = create_app(books, now_utc, self._stopping.wait)
+        self._channels: dict[int, object] = {}
         self._server = create_server(
             app,
+            map=self._channels,
             sockets=[bound],
             threads=THREADS,
             max_request_body_size=MAX_BODY,
@@ -55,16 +60,17 @@ class Server:
             clear_untrusted_proxy_headers=True,
             ident="emulator",
         )
-        self._socket = bound
         self.port = int(bound.getsockname()[1])
 
     def run(self) -> None:
         self._server.run()
+        self._server.task_dispatcher.shutdown(timeout=SHUTDOWN_SECONDS)
 
     def stop(self) -> None:
-        """End waits and the loop; calls that are being answered are broken off."""
+        """End `run` from another thread, waits included; calls that are being answered are broken off."""
         self._stopping.set()
-        self._server.close()
+        # The loop ends when it has no channels left, and only its own thread may close them.
+        self._server.trigger.pull_trigger(lambda: close_all(self._channels))
 
     def run_until_signalled(self) -> None:
         """Serve until SIGTERM or Ctrl-C. For the main thread of a process."""

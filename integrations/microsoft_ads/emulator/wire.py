@@ -8,6 +8,7 @@ operations, ApiFault for Customer Management's, which has numbers but no ErrorCo
 import hashlib
 import json
 import re
+import sys
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -27,6 +28,7 @@ FaultShape = Literal["AdApiFaultDetail", "ApiFaultDetail", "ApiFault"]
 # A date as .NET writes one: seconds, up to seven digits of a fraction, a zone or none.
 MOMENT = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,7}))?(Z|[+-]\d\d:\d\d)?", re.ASCII)
 INT32_MAX = 2**31 - 1
+DOUBLE_MAX = sys.float_info.max
 INT64 = re.compile(r"-?\d{1,19}", re.ASCII)
 
 T = TypeVar("T")
@@ -247,11 +249,11 @@ class Reader:
         raise unbindable(self._at(name), "a string is due")
 
     def number(self, name: str) -> Decimal | None:
-        """Return a JSON number exactly as written. A number in quotes does not bind."""
+        """Return a JSON number exactly as written. One in quotes, or beyond what a double holds, does not bind."""
         value = self._members.get(name)
         if value is None:
             return None
-        if isinstance(value, int | Decimal) and not isinstance(value, bool):
+        if isinstance(value, int | Decimal) and not isinstance(value, bool) and -DOUBLE_MAX <= value <= DOUBLE_MAX:
             return Decimal(value)
         raise unbindable(self._at(name), "a number is due")
 
