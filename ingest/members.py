@@ -181,7 +181,7 @@ def read_plain(said: str | None, member: str, hashed: Callable[[str], str], note
 
 
 def read_properties(said: dict[str, Any] | None, complaints: Complaints) -> dict[str, Any]:
-    """Return the properties, unchanged; names, depth, numbers, NUL characters and e-mail addresses are checked."""
+    """Return the properties unchanged, or none after a complaint about the first fault in them."""
     keys = 0
     left: list[tuple[Any, int, str]] = [(said or {}, PROPERTIES_DEPTH, "properties")]
     while left:
@@ -195,7 +195,7 @@ def read_properties(said: dict[str, Any] | None, complaints: Complaints) -> dict
         fault = "too_many_keys" if keys > MAX_PROPERTY_KEYS else _fault_of(value, depth)
         if fault:
             complaints.add(member, fault, "an e-mail address in properties must be left out")
-            break
+            return {}
     return said or {}
 
 

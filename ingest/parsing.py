@@ -6,8 +6,6 @@ bad event can never fail the statement that stores its neighbours.
 """
 
 import hashlib
-import json
-import re
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -22,8 +20,9 @@ from msgspec import UNSET, Raw, Struct, UnsetType
 from convultra.problems import FieldError
 from ingest import hashing, members
 from ingest.click_ids import is_click_id
+from ingest.decoding import BodyRefused, body_malformed, decode_body, decode_item
 from ingest.models import Consent, Source
-from ingest.refusals import REFUSALS, Complaints, fault
+from ingest.refusals import Complaints, fault
 
 KIBIBYTE = 1024
 
@@ -102,14 +101,6 @@ class Item(Generic[Row]):
     errors: Sequence[FieldError]
 
 
-class BodyRefused(Exception):  # noqa: N818
-    """Nothing of the body can be read: the answer is a problem with this status and code."""
-
-    def __init__(self, status: int, code: str, title: str, detail: str = "", errors: Sequence[FieldError] = ()) -> None:
-        super().__init__(title)
-        self.status, self.code, self.title, self.detail, self.errors = status, code, title, detail, errors
-
-
 class _Consent(Struct, forbid_unknown_fields=True, omit_defaults=True):
     ad_storage: str | None = None
 
@@ -157,8 +148,6 @@ class _Clicks(Struct, forbid_unknown_fields=True, omit_defaults=True):
     sent_at: str | None = None
 
 
-Said = TypeVar("Said")
-
 _EVENTS = msgspec.json.Decoder(_Events)
 _CLICKS = msgspec.json.Decoder(_Clicks)
 _EVENT = msgspec.json.Decoder(_Event)
@@ -176,7 +165,7 @@ def parse_events(
 
     Raises BodyRefused.
     """
-    batch = _read_body(body, _EVENTS, door)
+    batch = decode_body(body, _EVENTS, door.max_bytes)
     clock = _read_clock(batch.sent_at, door, received_at)
     _check_count("events", batch.events, door)
     return [_read_event(raw, f"events[{n}]", site, door, clock, new_id) for n, raw in enumerate(batch.events)]
@@ -184,51 +173,10 @@ def parse_events(
 
 def parse_clicks(body: bytes, site: SiteFacts, door: Door, received_at: datetime) -> list[Item[ClickRow]]:
     """Return one item per click of the body, in order. Raises BodyRefused."""
-    batch = _read_body(body, _CLICKS, door)
+    batch = decode_body(body, _CLICKS, door.max_bytes)
     clock = _read_clock(batch.sent_at, door, received_at)
     _check_count("clicks", batch.clicks, door)
     return [_read_click(raw, f"clicks[{n}]", site, clock) for n, raw in enumerate(batch.clicks)]
-
-
-# The body
-
-
-def _read_body(body: bytes, decoder: msgspec.json.Decoder[Said], door: Door) -> Said:
-    if len(body) > door.max_bytes:
-        raise too_large(door)
-    try:
-        body.decode()
-    except UnicodeDecodeError as error:
-        raise BodyRefused(
-            400, "invalid_utf8", "The body is not UTF-8", f"Byte {error.start} cannot be read."
-        ) from error
-    try:
-        said = decoder.decode(body)
-    except msgspec.ValidationError as error:
-        raise _malformed(fault(*_fault_in(str(error)))) from error
-    except msgspec.DecodeError as error:
-        raise BodyRefused(400, "invalid_json", "The body is not JSON", _place_in(str(error))) from error
-    except RecursionError as error:
-        raise BodyRefused(400, "too_deep", "The body is nested too deep", REFUSALS["too_deep"]) from error
-    if _repeats_a_name(body, said):
-        raise _malformed(fault("", "duplicate_member"))
-    return said
-
-
-def too_large(door: Door) -> BodyRefused:
-    """Return the refusal of a body that is larger than the door."""
-    return BodyRefused(413, "body_too_large", "The body is too large", f"At most {door.max_bytes} bytes are read.")
-
-
-def _malformed(error: FieldError) -> BodyRefused:
-    return BodyRefused(422, "body_malformed", "The body is not of the documented shape", errors=[error])
-
-
-def _place_in(message: str) -> str:
-    """Say where the JSON ends to be JSON; the decoder's own words quote nothing of the body."""
-    found = re.search(r"\(byte \d+\)", message)
-    where = f"It cannot be read from {found[0].strip('()')} on." if found else "It ends too early."
-    return f"{where} RFC 8259 knows no comments, NaN, Infinity or half of a surrogate pair."
 
 
 def _read_clock(sent_at: str | None, door: Door, received_at: datetime) -> members.Clock:
@@ -238,81 +186,23 @@ def _read_clock(sent_at: str | None, door: Door, received_at: datetime) -> membe
     try:
         moment = members.parse_time(sent_at)
     except ValueError as error:
-        raise _malformed(fault("sent_at", "time_malformed")) from error
+        raise body_malformed(fault("sent_at", "time_malformed")) from error
     return members.Clock.set_by(moment if door.source is Source.BROWSER else None, received_at)
 
 
 def _check_count(member: str, items: list[Raw], door: Door) -> None:
     if not items:
-        raise _malformed(fault(member, "empty_batch"))
+        raise body_malformed(fault(member, "empty_batch"))
     if len(items) > door.max_items:
         detail = f"At most {door.max_items} {member} are taken at once."
         raise BodyRefused(413, "too_many_items", "The batch is too large", detail)
-
-
-def _repeats_a_name(raw: bytes, said: Any) -> bool:
-    """Say whether an object of the JSON has one name twice, of which the decoder would quietly drop the first.
-
-    What was kept, written again, has as many colons as what came, unless something was dropped; `\\u003a` and an
-    explicit null break the sum and are worth the slower look.
-    """
-    if raw.count(b":") == msgspec.json.encode(said).count(b":") and b"\\u003" not in raw:
-        return False
-    try:
-        # Numbers stay text: int() refuses thousands of digits.
-        json.loads(raw, object_pairs_hook=_unique, parse_int=str, parse_float=str)
-    except KeyError:
-        return True
-    return False
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    members_ = dict(pairs)
-    if len(members_) < len(pairs):
-        raise KeyError
-    return members_
-
-
-# One item
-
-_SAID_TYPES = {"str": "text", "object": "an object", "array": "a list"}
-_MESSAGE_PATH = re.compile(r" - at `\$([A-Za-z0-9_.]*)[^`]*`$")
-_MESSAGE_MEMBER = re.compile(r"field `([A-Za-z0-9_.-]{1,64})`")
-_MESSAGE_TYPE = re.compile(r"Expected `(\w+)")
-
-
-def _decode(raw: Raw, decoder: msgspec.json.Decoder[Said], complaints: Complaints) -> Said | None:
-    try:
-        said = decoder.decode(raw)
-    except msgspec.ValidationError as error:
-        complaints.add(*_fault_in(str(error)))
-        return None
-    except RecursionError:
-        complaints.add("", "too_deep")
-        return None
-    if _repeats_a_name(bytes(raw), said):
-        complaints.add("", "duplicate_member")
-    return said
-
-
-def _fault_in(message: str) -> tuple[str, str, str]:
-    """Return member, code and hint of msgspec's sentence. It may quote the body: only names and types are taken."""
-    path = _MESSAGE_PATH.search(message)
-    named = _MESSAGE_MEMBER.search(message)
-    member = ".".join(filter(None, (path[1].removeprefix(".") if path else "", named[1] if named else "")))
-    expected = _MESSAGE_TYPE.search(message)
-    if "unknown field" in message:
-        return member, "unknown_member", ""
-    if "missing required" in message:
-        return member, "required", ""
-    return (member, "wrong_type", _SAID_TYPES[expected[1]]) if expected else (member, "number_out_of_range", "")
 
 
 def _read_event(
     raw: Raw, path: str, site: SiteFacts, door: Door, clock: members.Clock, new_id: Callable[[], str]
 ) -> Item[EventRow]:
     complaints, notes = Complaints(path), Complaints(path)
-    said = _decode(raw, _EVENT, complaints)
+    said = decode_item(raw, _EVENT, complaints)
     if said is None:
         return Item(path, None, None, complaints.errors)
     event_id = _read_event_id(said, door, new_id, complaints)
@@ -396,7 +286,7 @@ def _read_person(said: _UserData, door: Door, complaints: Complaints, notes: Com
 
 def _read_click(raw: Raw, path: str, site: SiteFacts, clock: members.Clock) -> Item[ClickRow]:
     complaints = Complaints(path)
-    said = _decode(raw, _CLICK, complaints)
+    said = decode_item(raw, _CLICK, complaints)
     if said is None:
         return Item(path, None, None, complaints.errors)
     if not is_click_id(said.msclkid):

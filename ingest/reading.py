@@ -3,8 +3,9 @@
 from django.http import HttpRequest
 from django.http.request import UnreadablePostError
 
+from ingest.decoding import BodyRefused, body_too_large
 from ingest.models import Source
-from ingest.parsing import BodyRefused, Door, too_large
+from ingest.parsing import Door
 
 JSON_TYPES = frozenset({"application/json"})
 # A page may send JSON as text/plain: such a request needs no preflight, and sendBeacon can make it.
@@ -21,7 +22,7 @@ def read_body(request: HttpRequest, door: Door) -> bytes:
     if request.headers.get("Content-Encoding", "identity").lower() != "identity":
         raise _unsupported("Send the body as it is: a compressed one is not unpacked.")
     if _announced_bytes(request) > door.max_bytes:
-        raise too_large(door)
+        raise body_too_large(door.max_bytes)
     try:
         return request.read(door.max_bytes + 1)
     except UnreadablePostError as error:

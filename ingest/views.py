@@ -22,9 +22,10 @@ from convultra.errors import RETRY_AFTER_SECONDS
 from convultra.problems import FieldError, problem
 from ingest import parsing, storing
 from ingest.cors import answer_preflight, may_send, set_cors_headers
+from ingest.decoding import BodyRefused
 from ingest.keys import authenticate, find_site
 from ingest.models import Site
-from ingest.parsing import BACKEND, BROWSER, BodyRefused, Door, Item, Row, SiteFacts
+from ingest.parsing import BACKEND, BROWSER, Door, Item, Row, SiteFacts
 from ingest.reading import read_body
 from ingest.refusals import fault
 from ingest.storing import Outcome

@@ -1,0 +1,54 @@
+"""The same event from many requests at once is stored once, and nobody gets an error for it."""
+
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+from django.db import connection
+from django.test import TransactionTestCase, skipUnlessDBFeature
+
+from ingest.models import Event, Site
+from ingest.storing import Outcome, store_events
+from tests.cast import make_site, make_user
+from tests.ingest.test_storing import event_row
+
+THREADS = 8
+EVENTS = 25
+
+
+# The suite's SQLite lives in memory, where connections do not wait for each other as they do with a file.
+@skipUnlessDBFeature("test_db_allows_multiple_connections")
+class ConcurrentRepeatsTests(TransactionTestCase):
+    site: Site
+
+    def setUp(self) -> None:
+        self.site = make_site("Harbor & Pine", make_user("alice"))
+
+    def outcomes(self, store: Callable[[int], list[Outcome]]) -> Counter[Outcome]:
+        """Call `store` in all threads at once and count what they were told."""
+
+        def run(thread: int) -> list[Outcome]:
+            try:
+                return store(thread)
+            finally:
+                connection.close()
+
+        with ThreadPoolExecutor(THREADS) as pool:
+            return Counter(outcome for told in pool.map(run, range(THREADS)) for outcome in told)
+
+    def test_single_events(self) -> None:
+        told = self.outcomes(lambda _: [store_events([event_row(self.site, str(n))])[0] for n in range(EVENTS)])
+        self.assertEqual(told, {Outcome.ACCEPTED: EVENTS, Outcome.DUPLICATE: EVENTS * (THREADS - 1)})
+        self.assertEqual(Event.objects.count(), EVENTS)
+
+    def test_batches_in_opposite_orders_do_not_wait_for_each_other_in_a_circle(self) -> None:
+        rows = [event_row(self.site, str(n)) for n in range(200)]
+        told = self.outcomes(lambda thread: store_events(rows if thread % 2 else rows[::-1]))
+        self.assertEqual(told, {Outcome.ACCEPTED: 200, Outcome.DUPLICATE: 200 * (THREADS - 1)})
+
+    def test_of_different_bodies_one_is_kept_and_the_others_are_conflicts(self) -> None:
+        told = self.outcomes(
+            lambda thread: [store_events([event_row(self.site, "e", fingerprint=str(thread) * 64)])[0]]
+        )
+        self.assertEqual(told, {Outcome.ACCEPTED: 1, Outcome.CONFLICT: THREADS - 1})
+        self.assertEqual(Event.objects.count(), 1)

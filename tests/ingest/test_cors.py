@@ -1,0 +1,68 @@
+"""Which pages may call, and what their browsers are told."""
+
+from django.http import HttpResponse
+
+from tests.ingest.calls import ORIGIN, PURCHASE, CallsTestCase
+
+
+class CorsTests(CallsTestCase):
+    def preflight(self, origin: str, path: str = "") -> HttpResponse:
+        """Ask what a browser asks before it posts JSON."""
+        asked = {
+            "Origin": origin,
+            "Access-Control-Request-Method": "POST",
+            "Access-Control-Request-Headers": "content-type",
+        }
+        return self.client.options(path or f"/v1/{self.site.write_key}/events", headers=asked)  # type: ignore[return-value]
+
+    def test_a_page_of_the_site_may_ask_and_is_remembered_for_a_day(self) -> None:
+        response = self.preflight(ORIGIN)
+        self.assertEqual((response.status_code, response.content), (204, b""))
+        self.assertEqual(response["Access-Control-Allow-Origin"], ORIGIN)
+        self.assertEqual(response["Access-Control-Allow-Methods"], "POST")
+        self.assertEqual(response["Access-Control-Allow-Headers"], "Content-Type")
+        self.assertEqual(response["Access-Control-Max-Age"], "86400")
+
+    def test_its_page_may_read_every_answer(self) -> None:
+        bodies: list[object] = [{"events": [PURCHASE]}, {"events": []}, b"nonsense"]
+        for body in bodies:
+            with self.subTest(body):
+                response = self.post_from_page("events", body)
+                self.assertEqual(response["Access-Control-Allow-Origin"], ORIGIN)
+
+    def test_another_page_may_neither_ask_nor_send(self) -> None:
+        for origin in ("https://evil.example", "https://shop.example.evil.example", "http://shop.example", "null"):
+            with self.subTest(origin):
+                asked = self.preflight(origin)
+                sent = self.post_from_page("events", {"events": [PURCHASE]}, Origin=origin)
+                for response in (asked, sent):
+                    self.assert_problem(response, 403, "origin_not_allowed")
+                    self.assertNotIn("Access-Control-Allow-Origin", response)
+        self.assert_nothing_is_stored()
+
+    def test_without_a_list_any_page_may_send(self) -> None:
+        self.site.allowed_origins = []
+        self.site.save(update_fields=["allowed_origins"])
+        response = self.post_from_page("events", {"events": [PURCHASE]}, Origin="https://elsewhere.example")
+        self.assertEqual(response.status_code, 202)
+        self.assertEqual(response["Access-Control-Allow-Origin"], "https://elsewhere.example")
+
+    def test_the_answer_depends_on_the_origin_and_never_takes_cookies(self) -> None:
+        for response in (
+            self.preflight(ORIGIN),
+            self.preflight("https://evil.example"),
+            self.post_from_page("events", {"events": [PURCHASE]}),
+            self.post_from_page("events", {"events": [PURCHASE]}, Origin=""),
+        ):
+            self.assertIn("Origin", response["Vary"])
+            self.assertNotIn("Access-Control-Allow-Credentials", response)
+
+    def test_a_page_may_read_that_its_key_is_wrong(self) -> None:
+        response = self.preflight(ORIGIN, "/v1/wk_nonsense/events")
+        self.assert_problem(response, 404, "unknown_key")
+        self.assertEqual(response["Access-Control-Allow-Origin"], ORIGIN)
+
+    def test_the_backends_call_knows_no_preflight(self) -> None:
+        response = self.preflight(ORIGIN, "/v1/events")
+        self.assert_problem(response, 405, "method_not_allowed")
+        self.assertNotIn("Access-Control-Allow-Origin", response)
