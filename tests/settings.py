@@ -1,6 +1,8 @@
 """The product's settings with throw-away secrets, so that the suite needs no environment of its own."""
 
 import os
+import tempfile
+from pathlib import Path
 
 os.environ.setdefault("SECRET_KEY", "only-for-tests-and-longer-than-fifty-characters-0123456789")
 os.environ.setdefault("FIELD_ENCRYPTION_KEYS", "dGVzdHMtb25seS0wMTIzNDU2Nzg5MDEyMzQ1Njc4OWE=")
@@ -14,6 +16,10 @@ for _base in ("LOGIN", "CAMPAIGN", "CUSTOMER"):
 
 from convultra.settings import *  # noqa: E402, F403
 
+if DATABASES["default"]["ENGINE"].endswith("sqlite3"):  # noqa: F405
+    # A file, not memory: some tests start other processes on the same database.
+    _file = Path(tempfile.gettempdir()) / f"convultra-test-{os.getpid()}.sqlite3"
+    DATABASES["default"]["TEST"] = {"NAME": str(_file)}  # noqa: F405
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 # Static files are found where they lie: no test runs after a collectstatic.
 WHITENOISE_AUTOREFRESH = True

@@ -32,7 +32,7 @@ def seed(email: str, password: str, now: datetime) -> Site:
         Membership.objects.get_or_create(user=owner, organisation=organisation, defaults={"role": Role.OWNER})
         shop, _outlet = (_site(organisation, name) for name in (SHOP, OUTLET))
     if not shop.ad_accounts.exists():
-        add_accounts(_connect(shop, owner, now), [ACCOUNT_ID], owner, now)
+        add_accounts(connect(shop, owner, now), [ACCOUNT_ID], owner, now)
     account = shop.ad_accounts.get(account_id=ACCOUNT_ID)
     if not account.mappings.exists():
         _map(account, owner, now)
@@ -57,8 +57,8 @@ def _site(organisation: Organisation, name: str) -> Site:
     return site
 
 
-def _connect(site: Site, owner: User, now: datetime) -> Connection:
-    """Walk the sign-in as a browser would: open the consent page, press Accept, come back with the code."""
+def connect(site: Site, owner: User, now: datetime) -> Connection:
+    """Walk the local Microsoft's sign-in as a browser would: open its page, press Accept, come back with the code."""
     session = SessionStore()
     address = begin(session, owner, site, now)
     page = requests.get(address, timeout=10)
