@@ -39,9 +39,8 @@ class SignIn(LoginView):  # type: ignore[misc]
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         ctx: dict[str, Any] = super().get_context_data(**kwargs)
-        if settings.DEMO:
-            ctx |= {"demo_email": DEMO_EMAIL, "demo_password": DEMO_PASSWORD}
-        return ctx
+        demo = (DEMO_EMAIL, DEMO_PASSWORD) if settings.DEMO else ("", "")
+        return ctx | dict(zip(("demo_email", "demo_password"), demo, strict=True))
 
     def form_invalid(self, form: Form) -> HttpResponse:
         """Answer 422. An unknown address and a wrong password are told in the same words."""

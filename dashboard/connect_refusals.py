@@ -17,7 +17,7 @@ class Refusal:
 
 def keep_refusal(request: HttpRequest, title: str, what_to_do: str) -> None:
     """Remember a refusal for the page that the person is sent to."""
-    request.session[_KEY] = [title, what_to_do]
+    request.session[_KEY] = [title.rstrip("."), what_to_do]
 
 
 def take_refusal(request: HttpRequest) -> Refusal | None:

@@ -29,6 +29,7 @@ from dashboard.integration_views import SYNC_AGAIN_AFTER, may_go_to_microsoft
 from dashboard.toasts import say_next
 from dashboard.trouble import Trouble, in_words
 from ingest.models import Event, Site, event_names_seen
+from integrations.account_settings import change_settings
 from integrations.connecting import AccountsRefused, ReachableAccount, add_accounts, reachable_accounts
 from integrations.goals import check_uet_tag, sync_goals, tag_note, uet_tags
 from integrations.mapping import EVENT_NAME, OFFERED_EVENTS, MappingRefused, Rule, rule_of, set_mapping, suggest_goal
@@ -173,8 +174,12 @@ def uet(request: HttpRequest, site_id: UUID) -> HttpResponse:
         errors = {account.account_id: _tag_error(account, wanted[account.pk]) for account in setup.accounts}
         if not any(errors.values()):
             for account in setup.accounts:
-                account.uet_tag_id = wanted[account.pk]
-                account.save(update_fields=["uet_tag_id"])
+                change_settings(
+                    account,
+                    uet_tag_id=wanted[account.pk],
+                    enhanced_conversions=account.enhanced_conversions,
+                    actor=person(request),
+                )
             return redirect(setup.url("goals"))
     ctx = {**_frame(request, setup, "uet"), "choices": _tag_choices(request, setup, errors)}
     return render(request, "dashboard/connect/uet.html", ctx, status=422 if errors else 200)
@@ -411,8 +416,12 @@ def enhanced(request: HttpRequest, site_id: UUID) -> HttpResponse:
         return setup
     if request.method == "POST":
         for account in setup.accounts:
-            account.enhanced_conversions = f"enhanced-{account.account_id}" in request.POST
-            account.save(update_fields=["enhanced_conversions"])
+            change_settings(
+                account,
+                uet_tag_id=account.uet_tag_id,
+                enhanced_conversions=f"enhanced-{account.account_id}" in request.POST,
+                actor=person(request),
+            )
         return redirect(setup.url("done"))
     names = {mapping.event_name for account in setup.accounts for mapping in account.mappings.all()}
     plain = [account.name for account in setup.accounts if _has_plain_goals_only(account)]

@@ -1,5 +1,6 @@
 """What surrounds every page: navigation, breadcrumbs, the site's clock and zone, and what the person's role allows."""
 
+from collections.abc import Mapping
 from typing import NamedTuple
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -23,7 +24,7 @@ class Crumb(NamedTuple):
 
 
 class Door(NamedTuple):
-    """A line of the navigation. `sub` lines are accounts, with the dot of their health."""
+    """A line of the navigation; an account's has the dot of its health. `needing` counts what needs someone."""
 
     key: str
     label: str
@@ -31,6 +32,7 @@ class Door(NamedTuple):
     icon: str = ""
     look: str = ""
     word: str = ""
+    needing: int = 0
 
 
 class Page(NamedTuple):
@@ -79,7 +81,7 @@ def site_frame(request: HttpRequest, site: Site, role: Role, nav: str, *crumbs: 
             "needed_to_map": guards.role_names(guards.MAP),
             "accounts": accounts,
             "organisation_name": site.organisation.name,
-            "site_doors": _doors(_SITE_PAGES, site),
+            "site_doors": _doors(_SITE_PAGES, site, {"integrations": _needing_someone(accounts)}),
             "account_doors": [_account_door(site, account) for account in accounts],
             "set_up_doors": _doors(_SET_UP_PAGES, site),
             "crumbs": [Crumb(site.name, site_url(site)), *crumbs],
@@ -136,10 +138,17 @@ def _common(request: HttpRequest, nav: str) -> dict[str, object]:
     }
 
 
-def _doors(pages: tuple[Page, ...], site: Site | None) -> list[Door]:
+def _doors(pages: tuple[Page, ...], site: Site | None, needing: Mapping[str, int] | None = None) -> list[Door]:
     args = () if site is None else (site.public_id,)
-    doors = [Door(page.key, page.label, url_or_nothing(page.key, *args), page.icon) for page in pages]
+    doors = [
+        Door(page.key, page.label, url_or_nothing(page.key, *args), page.icon, needing=(needing or {}).get(page.key, 0))
+        for page in pages
+    ]
     return [door for door in doors if door.href]
+
+
+def _needing_someone(accounts: list[AdAccount]) -> int:
+    return sum(account_health(account).needs_someone for account in accounts)
 
 
 def _account_door(site: Site, account: AdAccount) -> Door:

@@ -17,6 +17,7 @@ from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect, render, resolve_url
 from django.utils.cache import patch_vary_headers
+from django.utils.http import url_has_allowed_host_and_scheme
 
 from dashboard.wording import listed
 from ingest.models import Membership, Role, Site
@@ -150,11 +151,13 @@ def _role_missing(request: HttpRequest, missing: RoleMissing) -> HttpResponse:
 
 def _to_sign_in(request: HttpRequest) -> HttpResponse:
     # A form that was sent cannot be sent again after the sign-in: back to the page it stood on, or to the start.
-    came_from = request.headers.get("HX-Current-URL") or (request.get_full_path() if request.method == "GET" else "")
+    came_from = request.headers.get("HX-Current-URL") or (
+        request.get_full_path() if request.method in ("GET", "HEAD") else ""
+    )
     parts = urlsplit(came_from)
     back = parts.path + (f"?{parts.query}" if parts.query else "")
     query = QueryDict(mutable=True)
-    if back.startswith("/"):
+    if back and url_has_allowed_host_and_scheme(back, allowed_hosts=None):
         query["next"] = back
     target = f"{resolve_url(settings.LOGIN_URL)}?{query.urlencode(safe='/')}".rstrip("?")
     if by_htmx(request):

@@ -52,6 +52,8 @@ def account_health(account: AdAccount) -> Health:
         return Health("bad", "Needs reconnect", f"{account.name} needs reconnect")
     if account.connection.status == Connection.Status.NEEDS_OPERATOR:
         return Health("warn", "Needs attention", f"{account.name} waits for the operator of this server")
+    if account.paused_at is not None:
+        return Health("off", "Paused", f"{account.name} is paused")
     if account.hold_reason:
         return Health("warn", "Needs attention", f"{account.name} is held")
     if broken:
@@ -135,8 +137,8 @@ class Held:
 
 
 def held_by(accounts: Iterable[AdAccount]) -> Held:
-    """Count what waits in accounts whose sign-in, or whose own state, stops them."""
-    stopped = [account.pk for account in accounts if account.hold_reason or not account.connection.is_usable]
+    """Count what waits in accounts that are paused, or whose sign-in or own state stops them."""
+    stopped = [account.pk for account in accounts if is_stopped(account)]
     waiting = Delivery.objects.filter(account_id__in=stopped, status__in=WAITING)
     rows = waiting.values_list("currency").annotate(n=Count("pk"), worth=Sum("value"), oldest=Min("expires_at"))
     count, values, ends = 0, {}, []
@@ -147,6 +149,11 @@ def held_by(accounts: Iterable[AdAccount]) -> Held:
         if oldest:
             ends.append(oldest)
     return Held(count, values, min(ends, default=None))
+
+
+def is_stopped(account: AdAccount) -> bool:
+    """Say whether an account sends nothing until a person does something."""
+    return account.paused_at is not None or bool(account.hold_reason) or not account.connection.is_usable
 
 
 def last_accepted(accounts: Iterable[AdAccount]) -> dict[int, datetime]:

@@ -103,6 +103,8 @@ def ago(moment: datetime, zone: ZoneInfo, now: datetime) -> str:
     seconds = (now - moment).total_seconds()
     if seconds < 1:
         return "now"
+    if MINUTE <= seconds < HOUR:
+        seconds -= seconds % MINUTE
     return f"{duration(seconds)} ago" if seconds < DAY else f"on {day(moment, zone, now)}"
 
 
