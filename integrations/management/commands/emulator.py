@@ -57,7 +57,24 @@ class Command(BaseCommand):
             adjustment_settle=timedelta(seconds=adjustment_settle_seconds),
             landing_url=landing_url,
         )
-        self._serve(host, port, self._open(state, settings))
+        self._serve(host, port, state, settings)
+
+    def _serve(self, host: str, port: int, state: Path | None, settings: Settings) -> None:
+        try:
+            bound = bind(host, port)
+        except (OSError, OverflowError) as error:
+            raise CommandError(f"Port {port} on {host} cannot be used: {error}. Choose another with --port.") from error
+        with bound:
+            # After the port: two emulators must not write one file.
+            books = self._open(state, settings)
+            server = Server(books, bound)
+            address = f"http://{f'[{host}]' if ':' in host else host}:{server.port}"
+            self.stdout.write(f"Microsoft Advertising emulator on {address} (local, not Microsoft).")
+            self.stdout.write(f"Ledger: {address}/_emulator/ledger")
+            self.stdout.write(f"Search page with an ad: {address}/_emulator/search?q=garden+bench")
+            self.stdout.flush()
+            server.run_until_signalled()
+            books.close()
 
     def _open(self, state: Path | None, settings: Settings) -> Books:
         if state is None:
@@ -66,17 +83,3 @@ class Command(BaseCommand):
             return open_books(state, now_utc(), settings)
         except (DamagedJournalError, OSError) as error:
             raise CommandError(f"The state file cannot be used: {error}") from error
-
-    def _serve(self, host: str, port: int, books: Books) -> None:
-        try:
-            bound = bind(host, port)
-        except (OSError, OverflowError) as error:
-            raise CommandError(f"Port {port} on {host} cannot be used: {error}. Choose another with --port.") from error
-        server = Server(books, bound)
-        address = f"http://{f'[{host}]' if ':' in host else host}:{server.port}"
-        self.stdout.write(f"Microsoft Advertising emulator on {address} (local, not Microsoft).")
-        self.stdout.write(
-            f"Ledger: {address}/_emulator/ledger   Search page: {address}/_emulator/search?q=garden+bench"
-        )
-        self.stdout.flush()
-        server.run_until_signalled()

@@ -230,6 +230,10 @@ def _forget(_row: Row) -> None:
     """Record nothing: the books live in memory only."""
 
 
+def _nothing() -> None:
+    """Close nothing."""
+
+
 @dataclass
 class Books:
     """All state of one local Microsoft. Whoever reads or writes holds `lock`."""
@@ -249,6 +253,7 @@ class Books:
     sink_rows: int = 0
     sink_calls: int = 0
     recorder: Recorder = _forget
+    close: Callable[[], None] = _nothing
     lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
     _by_key: dict[MatchKey, Booking] = field(default_factory=dict)
     _counted_clicks: set[tuple[str, str]] = field(default_factory=set)

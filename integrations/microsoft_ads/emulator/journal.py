@@ -61,6 +61,7 @@ def open_books(path: Path, now: datetime, settings: Settings | None = None) -> B
             file.flush()
 
     books.recorder = record
+    books.close = file.close
     return books
 
 
@@ -72,7 +73,7 @@ def _whole_lines(path: Path) -> list[str]:
     if len(whole) < len(raw):
         with path.open("r+b") as file:
             file.truncate(len(whole))
-    return whole.decode("utf-8").splitlines()
+    return whole.decode("utf-8", "replace").split("\n")[:-1]
 
 
 def _opened_at(line: str) -> datetime:
@@ -82,23 +83,25 @@ def _opened_at(line: str) -> datetime:
             raise ValueError(f"{kind!r} is not where a journal begins")
         return datetime.fromisoformat(moment)
     except (ValueError, TypeError) as error:
-        raise DamagedJournalError(f"The first line cannot be read: {error}") from error
+        raise DamagedJournalError(f"its first line cannot be read: {error}") from error
 
 
 def _to_json(row: Row) -> JsonObject:
-    return {field.name: getattr(row, field.name) for field in fields(row)}
+    values: JsonObject = {field.name: getattr(row, field.name) for field in fields(row)}
+    # Our own amounts are kept as text; numbers inside an uploaded row stay numbers.
+    return {name: str(value) if isinstance(value, Decimal) else value for name, value in values.items()}
 
 
-def _plain(value: object) -> str:
+def _plain(value: object) -> str | float:
     if isinstance(value, datetime):
         return value.isoformat()
     if isinstance(value, Decimal):
-        return str(value)
+        return float(value)
     raise TypeError(f"{type(value).__name__} cannot be kept")
 
 
 def _row(line: str) -> Row:
-    name, values = json.loads(line)
+    name, values = json.loads(line, parse_float=Decimal)
     kind = KEPT[name]
     build = cast("Callable[..., Row]", kind)
     return build(**{field.name: _read(field.type, values[field.name]) for field in fields(kind)})

@@ -28,14 +28,14 @@ def is_loopback(host: str) -> bool:
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """Return a listening socket. Raises OSError when the port is taken."""
+    """Return a listening socket. Raises OSError when the port is taken, OverflowError when there is no such port."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     bound = socket.socket(family, socket.SOCK_STREAM)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         bound.bind((host.strip("[]"), port))
         bound.listen(1024)
-    except OSError:
+    except (OSError, OverflowError):
         bound.close()
         raise
     return bound

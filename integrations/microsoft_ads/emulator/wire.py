@@ -48,9 +48,12 @@ class Request:
     user_id: str = ""
     rows: int = 0
     refused: Counter[str] = field(default_factory=Counter)
+    _body_sha256: str = ""
 
     def body_sha256(self) -> str:
-        return hashlib.sha256(self.body).hexdigest()
+        if not self._body_sha256:
+            self._body_sha256 = hashlib.sha256(self.body).hexdigest()
+        return self._body_sha256
 
     def header(self, name: str) -> str:
         """Return the header's value without surrounding space, or an empty string."""

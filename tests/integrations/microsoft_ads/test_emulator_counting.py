@@ -1,5 +1,6 @@
 """What Microsoft takes without a word: repeats, paused goals, unknown clicks, adjustments without an original."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from decimal import Decimal
 
@@ -42,6 +43,11 @@ class RepeatTests(EmulatorTestCase):
         row = conversion(MicrosoftClickId=None, HashedEmailAddress=EMAIL_HASH)
         self.apply(row, row, conversion(), conversion())
         self.assertEqual(self.outcomes(), ["booked", "booked", "booked", "DuplicateConversionKey"])
+
+    def test_many_callers_at_once_book_one_conversion(self) -> None:
+        with ThreadPoolExecutor(8) as callers:
+            answers = list(callers.map(lambda _number: self.apply(conversion()).status_code, range(40)))
+        self.assertEqual((set(answers), len(self.books.bookings), len(self.books.received)), ({200}, 1, 40))
 
     def test_a_unique_goal_counts_the_first_of_a_click(self) -> None:
         self.apply(
