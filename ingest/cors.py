@@ -1,10 +1,26 @@
 """Which pages may call: the CORS headers of every answer to a browser, in one place."""
 
+import re
+
 from django.http import HttpResponse
 
 from ingest.models import Site
 
 PREFLIGHT_SECONDS = 24 * 60 * 60
+
+_ORIGIN = re.compile(r"https?://([a-z0-9-]+(\.[a-z0-9-]+)*|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
+
+
+def normalise_origin(text: str) -> str:
+    """Return the origin as browsers write it in a header: `https://shop.example`, without path or usual port.
+
+    Raises ValueError for anything else; names outside ASCII are written in Punycode.
+    """
+    origin = text.strip().lower().removesuffix("/")
+    if _ORIGIN.fullmatch(origin) is None:
+        raise ValueError("An origin is like https://shop.example, without a path.")
+    scheme = origin.partition(":")[0]
+    return origin.removesuffix(":80" if scheme == "http" else ":443")
 
 
 def may_send(site: Site, origin: str) -> bool:

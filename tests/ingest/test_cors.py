@@ -1,7 +1,9 @@
 """Which pages may call, and what their browsers are told."""
 
 from django.http import HttpResponse
+from django.test import SimpleTestCase
 
+from ingest.cors import normalise_origin
 from tests.ingest.calls import ORIGIN, PURCHASE, CallsTestCase
 
 
@@ -66,3 +68,29 @@ class CorsTests(CallsTestCase):
         response = self.preflight(ORIGIN, "/v1/events")
         self.assert_problem(response, 405, "method_not_allowed")
         self.assertNotIn("Access-Control-Allow-Origin", response)
+
+
+class NormaliseOriginTests(SimpleTestCase):
+    def test_it_writes_an_origin_as_browsers_do(self) -> None:
+        for text, origin in (
+            (" HTTPS://Shop.Example/ ", "https://shop.example"),
+            ("https://shop.example:443", "https://shop.example"),
+            ("http://shop.example:80", "http://shop.example"),
+            ("https://shop.example:80", "https://shop.example:80"),
+            ("http://localhost:8000", "http://localhost:8000"),
+            ("http://[::1]:8000", "http://[::1]:8000"),
+        ):
+            with self.subTest(text):
+                self.assertEqual(normalise_origin(text), origin)
+
+    def test_it_refuses_what_is_no_origin(self) -> None:
+        for text in (
+            "",
+            "shop.example",
+            "ftp://shop.example",
+            "https://*.example",
+            "https://a@b.example",
+            "https://é.fr",
+        ):
+            with self.subTest(text), self.assertRaisesMessage(ValueError, "An origin is like https://shop.example"):
+                normalise_origin(text)

@@ -4,7 +4,6 @@ import json
 import secrets
 from argparse import ArgumentParser
 from typing import Any
-from urllib.parse import urlsplit
 from zoneinfo import available_timezones
 
 from django.contrib.auth.models import User
@@ -14,6 +13,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.core.validators import validate_email
 from django.db import OperationalError, ProgrammingError, transaction
 
+from ingest.cors import normalise_origin
 from ingest.currencies import CURRENCIES
 from ingest.models import Membership, Organisation, Role, ServerKey, Site
 
@@ -123,15 +123,10 @@ def _read_email(text: str) -> str:
 
 
 def _read_origin(text: str) -> str:
-    """Return the origin as browsers write it: scheme, host and port, lower case, nothing behind."""
     try:
-        parts = urlsplit(text.strip().lower().removesuffix("/"))
-        is_origin = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        is_origin = False
-    if not is_origin or parts.geturl() != f"{parts.scheme}://{parts.netloc}" or "@" in parts.netloc:
-        raise CommandError(f"--origin must be like https://shop.example, without a path, not {text!r}.")
-    return parts.geturl()
+        return normalise_origin(text)
+    except ValueError as error:
+        raise CommandError(f"--origin must be like https://shop.example, without a path, not {text!r}.") from error
 
 
 def _one_of(known: frozenset[str] | set[str], text: str, kind: str) -> str:
