@@ -1,9 +1,11 @@
 """While the database cannot store, the answer is 503, and nothing of the request is half stored."""
 
+from concurrent.futures import ThreadPoolExecutor
 from unittest.mock import patch
 
-from django.db import IntegrityError, InterfaceError, OperationalError
-from django.test import TransactionTestCase
+from django.db import IntegrityError, InterfaceError, OperationalError, connection, transaction
+from django.http import HttpResponse
+from django.test import TransactionTestCase, skipUnlessDBFeature
 
 from ingest import storing
 from ingest.models import Event, Site
@@ -44,6 +46,26 @@ class DatabaseAwayTests(CallsTestCase):
         error = IntegrityError("NOT NULL constraint failed")
         with patch.object(storing, "_insert", side_effect=error), self.assertRaises(IntegrityError):
             self.post_from_page("events", {"events": [PURCHASE]})
+
+
+@skipUnlessDBFeature("test_db_allows_multiple_connections")
+class LockedTableTests(TransactionTestCase):
+    def test_a_locked_table_is_not_waited_for_without_end(self) -> None:
+        site = make_site("Harbor & Pine", make_user("alice"))
+
+        def post() -> HttpResponse:
+            try:
+                url = f"/v1/{site.write_key}/events"
+                return self.client.post(url, {"events": [PURCHASE]}, "application/json")  # type: ignore[return-value]
+            finally:
+                connection.close()
+
+        with patch.object(storing, "LOCK_TIMEOUT_MS", 50), ThreadPoolExecutor(1) as pool, transaction.atomic():
+            with connection.cursor() as cursor:
+                cursor.execute("LOCK TABLE ingest_event IN EXCLUSIVE MODE")
+            response = pool.submit(post).result(timeout=20)
+        self.assertEqual((response.status_code, response["Retry-After"]), (503, "5"))
+        self.assertFalse(Event.objects.exists())
 
 
 class SiteGoneTests(TransactionTestCase):
