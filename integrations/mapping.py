@@ -57,8 +57,10 @@ def set_mapping(
     """Make `rule` the mapping of an event name, or remove it with None; return what is in force now.
 
     The change and its line in the history are one commit; what changes nothing writes nothing. Raises
-    MappingRefused for a goal of another account or one that takes no conversions, a wrong value or condition.
+    MappingRefused for a wrong event name, a goal of another account or one that takes no conversions, a wrong value
+    or condition.
     """
+    _check_event_name(event_name)
     with transaction.atomic():
         # One writer per account: the history's `before` is what was in force.
         AdAccount.objects.select_for_update(no_key=True).get(pk=account.pk)
@@ -95,11 +97,7 @@ def check_rule(account: AdAccount, event_name: str, rule: Rule, current: GoalMap
 
     A goal that is paused or gone at Microsoft is refused for a new mapping and stays where it is mapped already.
     """
-    if not EVENT_NAME.fullmatch(event_name):
-        raise MappingRefused(
-            "event_name",
-            "An event name begins with a letter and has up to 64 letters, digits, dots, dashes or underscores.",
-        )
+    _check_event_name(event_name)
     goal = account.goals.filter(goal_id=rule.goal_id).first() if rule.goal_id.isalnum() else None
     if goal is None:
         raise MappingRefused("goal", f"This is not a goal of {account.name}. Sync the goals and choose again.")
@@ -117,6 +115,14 @@ def check_rule(account: AdAccount, event_name: str, rule: Rule, current: GoalMap
 def plain(number: Decimal) -> Decimal:
     """Return a number without trailing zeros and without an exponent, the way a person writes it."""
     return Decimal(f"{number.normalize():f}")
+
+
+def _check_event_name(event_name: str) -> None:
+    if not EVENT_NAME.fullmatch(event_name):
+        raise MappingRefused(
+            "event_name",
+            "An event name begins with a letter and has up to 64 letters, digits, dots, dashes or underscores.",
+        )
 
 
 def _check_value(value: Value) -> None:

@@ -99,6 +99,8 @@ class SetMappingTest(CastTestCase):
             with self.subTest(name), self.assertRaises(MappingRefused) as refused:
                 self.set(name, Rule(self.goal.goal_id))
             self.assertEqual(refused.exception.field, "event_name")
+            with self.subTest(f"remove {name}"), self.assertRaises(MappingRefused):
+                self.set(name, None)
 
     def test_a_nonsense_goal_id_is_refused(self) -> None:
         for goal_id in ("", "\0", "9" * 400, "null", "9001 "):
