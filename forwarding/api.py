@@ -18,11 +18,12 @@ from ingest.models import Event, ServerKey
 def event_status(request: HttpRequest, event_id: str) -> HttpResponse:
     """Answer an event of the key's site with its deliveries per account; 404 for any other id."""
     if request.method not in ("GET", "HEAD"):
-        return problem(405, "method_not_allowed", "This address only answers GET.", headers={"Allow": "GET"})
+        return problem(405, "method_not_allowed", "This address only answers GET.", headers={"Allow": "GET, HEAD"})
     key = authenticate(request)
     if not isinstance(key, ServerKey):
         return key
-    event = Event.objects.filter(site=key.site, event_id=event_id).first()
+    # PostgreSQL refuses a NUL in a text parameter; no stored id has one.
+    event = None if "\0" in event_id else Event.objects.filter(site=key.site, event_id=event_id).first()
     if event is None:
         return problem(404, "event_not_found", "No event of this site has this event_id.")
     rows = event.deliveries.select_related("account__connection").order_by("account_id", "pk")

@@ -55,8 +55,9 @@ def fail(sentence: str) -> NoReturn:
 class Demo:
     """The processes of one run, in the order in which they are started."""
 
-    def __init__(self, directory: Path, port: int, emulator_port: int) -> None:
+    def __init__(self, directory: Path, port: int, emulator_port: int, database_url: str = "") -> None:
         self.directory = directory
+        self.database_url = database_url or f"sqlite:///{directory / 'convultra.sqlite3'}"
         self.port, self.emulator_port = port, emulator_port
         self.logs = directory / "logs"
         self.running: dict[str, subprocess.Popen[bytes]] = {}
@@ -134,7 +135,7 @@ class Demo:
             "DEMO": "True",
             "PUBLIC_URL": self._web,
             "ALLOWED_HOSTS": f"{HOST},localhost",
-            "DATABASE_URL": os.environ.get("DATABASE_URL") or f"sqlite:///{self.directory / 'convultra.sqlite3'}",
+            "DATABASE_URL": self.database_url,
             "MICROSOFT_CLIENT_ID": "emulator-client",
             "MICROSOFT_CLIENT_SECRET": "emulator-secret",
             "MICROSOFT_DEVELOPER_TOKEN": "emulator-developer-token",
@@ -223,12 +224,13 @@ def main() -> None:
     parser.add_argument("--directory", type=Path, default=ROOT / ".demo")
     parser.add_argument("--port", type=int, default=8000)
     parser.add_argument("--emulator-port", type=int, default=9201)
+    parser.add_argument("--database-url", default="", help="default: a SQLite file in the directory")
     given = parser.parse_args()
     try:
         given.directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         fail(f"the directory {given.directory} cannot be used: {error.strerror}.")
-    Demo(given.directory.resolve(), given.port, given.emulator_port).run()
+    Demo(given.directory.resolve(), given.port, given.emulator_port, given.database_url).run()
 
 
 if __name__ == "__main__":
