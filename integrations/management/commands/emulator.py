@@ -3,7 +3,6 @@
 from argparse import ArgumentParser
 from datetime import timedelta
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from django.core.management.base import BaseCommand, CommandError
 
@@ -11,6 +10,7 @@ from integrations.microsoft_ads.emulator.app import now_utc
 from integrations.microsoft_ads.emulator.books import Books, Settings
 from integrations.microsoft_ads.emulator.journal import DamagedJournalError, open_books
 from integrations.microsoft_ads.emulator.server import Server, bind, is_loopback
+from integrations.microsoft_ads.emulator.wire import is_address
 from integrations.microsoft_ads.emulator.world import demo_books
 
 
@@ -48,7 +48,7 @@ class Command(BaseCommand):
             raise CommandError(
                 f"{host} is not a loopback address. The emulator takes anybody's word and serves this machine only."
             )
-        if urlsplit(landing_url).scheme not in ("http", "https"):
+        if not is_address(landing_url):
             raise CommandError(f"--landing-url must be an http or https address, not {landing_url}.")
         if min(goal_settle_seconds, adjustment_settle_seconds) < 0:
             raise CommandError("Settle times are seconds from 0.")

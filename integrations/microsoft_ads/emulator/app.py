@@ -32,6 +32,7 @@ from integrations.microsoft_ads.emulator.wire import (
     Request,
     Response,
     json_response,
+    redirect,
     text_response,
 )
 
@@ -107,6 +108,8 @@ class Emulator:
         body = environ["wsgi.input"].read(int(length))
         method = str(environ["REQUEST_METHOD"])
         request = Request(method, path, cast("dict[str, object]", environ), body, self._clock())
+        if path == "/":
+            return redirect(control.PREFIX)
         if path.startswith(control.PREFIX):
             with self.books.lock:
                 return control.answer(self.books, self.faults, request)
@@ -157,8 +160,9 @@ class Emulator:
             return json_response(
                 error.to_json(request.tracking_id), error.status
             ), f"{error.code} {error.symbol or error.message}"
-        refused = ", ".join(f"{count} × {what}" for what, count in request.refused.items())
-        return json_response(answer), refused or "OK"
+        refused = [f"{count} × {what}" for what, count in request.refused.items()]
+        set_aside = [f"{count} × {what} (set aside silently)" for what, count in request.set_aside.items()]
+        return json_response(answer), ", ".join(refused + set_aside) or "OK"
 
     def _swallow(self, request: Request) -> Response:
         try:

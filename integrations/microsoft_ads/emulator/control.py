@@ -23,6 +23,7 @@ from integrations.microsoft_ads.emulator.wire import (
     Response,
     format_moment,
     html_response,
+    is_address,
     json_response,
     read_body,
     redirect,
@@ -256,7 +257,7 @@ def _settings_change(books: Books, _faults: FaultQueue, request: Request) -> Res
         landing_url=reader.text("landing_url") or settings.landing_url,
         redirect_uris=_redirect_uris(reader, settings.redirect_uris),
     )
-    if urlsplit(changed.landing_url).scheme not in ("http", "https"):
+    if not is_address(changed.landing_url):
         raise unbindable("landing_url", "an http or https address is due")
     books.settings = changed
     return json_response(_settings_json(books))
@@ -280,7 +281,7 @@ def _redirect_uris(reader: Reader, current: tuple[str, ...]) -> tuple[str, ...]:
     items = reader.items("redirect_uris")
     if items is None:
         return current
-    if not all(isinstance(item, str) for item in items):
+    if not all(isinstance(item, str) and is_address(item) for item in items):
         raise unbindable("redirect_uris", "an array of addresses is due")
     return tuple(str(item) for item in items)
 

@@ -223,7 +223,7 @@ def answer_instead(fault: Fault, request: Request) -> Response:
     if fault.kind == "oauth_error":
         return _oauth_answer(fault, request)
     if fault.kind == "status":
-        response = Response(fault.status, fault.body.encode(), _body_type(fault.body))
+        response = Response(fault.status, fault.body.encode("utf-8", "replace"), _body_type(fault.body))
     else:
         error = _fault_error(fault)
         response = json_response(error.to_json(request.tracking_id), error.status)

@@ -21,6 +21,7 @@ from integrations.microsoft_ads.emulator.wire import (
     Request,
     Response,
     html_response,
+    is_address,
     json_response,
     redirect,
 )
@@ -90,12 +91,10 @@ def _registration_trouble(books: Books, fields: dict[str, str]) -> tuple[int, st
 def _is_registered(books: Books, uri: str) -> bool:
     if books.settings.redirect_uris:
         return uri in books.settings.redirect_uris
-    try:
-        parts = urlsplit(uri)
-        host = parts.hostname or ""
-    except ValueError:
+    if not is_address(uri):
         return False
-    return parts.scheme in ("http", "https") and not parts.fragment and bool(LOOPBACK.fullmatch(host))
+    parts = urlsplit(uri)
+    return not parts.fragment and bool(LOOPBACK.fullmatch(parts.hostname or ""))
 
 
 def _request_error(fields: dict[str, str]) -> tuple[str, str] | None:

@@ -36,7 +36,7 @@ STYLE = """
 body { margin: 0; font: 15px/1.5 system-ui, sans-serif; background: var(--back); color: var(--ink) }
 .note { background: #fff4ce; color: #4d3d00; padding: 6px 20px; font-size: 13px }
 main { max-width: 1240px; margin: 0 auto; padding: 24px 20px 60px }
-main.slim { max-width: 460px; padding-top: 8vh }
+main.slim { max-width: 460px; padding-top: 4vh }
 .card { background: var(--paper); border: 1px solid var(--line); border-radius: 10px; padding: 24px; margin: 0 0 20px;
   overflow-x: auto }
 h1 { font-size: 22px; margin: 0 0 6px }
@@ -54,14 +54,14 @@ caption { text-align: left; font-weight: 600; padding-bottom: 8px }
 th, td { text-align: left; padding: 6px 10px 6px 0; border-bottom: 1px solid var(--line); vertical-align: top;
   white-space: nowrap }
 th { color: var(--dim); font-weight: 500 }
-td.n, th.n { text-align: right }
+td.n, th.n { text-align: right; padding-left: 10px }
 code, .mono { font: 12px/1.5 ui-monospace, monospace }
 fieldset { border: 0; padding: 0; margin: 0 }
 legend { margin-bottom: 8px }
-label.user { display: flex; gap: 12px; padding: 12px; border: 1px solid var(--line); border-radius: 8px;
+label.user { display: flex; gap: 12px; padding: 8px 12px; border: 1px solid var(--line); border-radius: 8px;
   margin-bottom: 8px; cursor: pointer }
 label.user:has(:checked) { border-color: var(--blue) }
-label.user small { display: block; color: var(--dim) }
+label.user small { display: block; line-height: 1.35; color: var(--dim) }
 .row { display: flex; gap: 10px; justify-content: flex-end; margin-top: 18px }
 button { font: inherit; padding: 8px 22px; border-radius: 6px; border: 1px solid var(--line); background: var(--paper);
   color: inherit }
@@ -254,7 +254,7 @@ def _booking_cells(one: Booking, books: Books) -> list[str]:
         f'<span class="mono">{escape(one.click_id or "– (hashed identifiers)")}</span>',
         _booking_note(one),
         _clock_time(one.received_at),
-        f'<span class="mono">{one.tracking_id[:8]}</span>',
+        _tracking_id(one.tracking_id),
     ]
 
 
@@ -291,8 +291,12 @@ def _call_cells(one: Call, books: Books) -> list[str]:
         str(one.status or "closed"),
         f'<span class="{mark}">{escape(one.result)}</span>',
         escape(one.fault or "–"),
-        f'<span class="mono">{escape(one.tracking_id)}</span>',
+        _tracking_id(one.tracking_id),
     ]
+
+
+def _tracking_id(tracking_id: str) -> str:
+    return f'<span class="mono" title="{escape(tracking_id)}">{escape(tracking_id[:8])}…</span>'
 
 
 def _clock_time(moment: datetime) -> str:
@@ -321,7 +325,7 @@ def search(query: str, ads: list[Account], landing_url: str) -> str:
         f"{query} – Search",
         '<form action="/_emulator/search" method="get"><input class="q" name="q" aria-label="Search" '
         f'value="{escape(query)}"></form><br>{blocks}'
-        '<div class="ad"><span class="dim">en.wikipedia.org</span><h2>Garden furniture</h2>'
+        '<div class="ad"><span class="dim">gardens.example</span><h2>Garden furniture</h2>'
         '<p class="dim">Furniture made for use outside. Without an ad there is no click id.</p></div>',
     )
 

@@ -43,7 +43,7 @@ def apply_offline_conversions(books: Books, request: Request) -> JsonObject:
         if row is None or refusals:
             errors.extend(_refuse(books, request, entry, refusals, array))
         else:
-            _book(books, entry, row, scene)
+            _book(books, request, entry, row, scene)
     return {"PartialErrors": errors}
 
 
@@ -61,7 +61,7 @@ def apply_offline_conversion_adjustments(books: Books, request: Request) -> Json
         if row is None or refusals:
             errors.extend(_refuse(books, request, entry, refusals, array))
         else:
-            _adjust(books, entry, row, scene)
+            _adjust(books, request, entry, row, scene)
     return {"PartialErrors": errors}
 
 
@@ -122,11 +122,12 @@ def match_key(account: Account, row: AnyRow) -> MatchKey:
     return (account.customer_id, row.click_id or "", row.name, row.time.utc, row.email_hash or "", row.phone_hash or "")
 
 
-def _book(books: Books, entry: Received, row: ConversionRow, scene: Scene) -> None:
+def _book(books: Books, request: Request, entry: Received, row: ConversionRow, scene: Scene) -> None:
     assert scene.goal is not None
     key = match_key(scene.account, row)
     silence = rules.is_to_a_paused_goal(scene.goal) or rules.is_repeat(row, books.booking_of(key), books.settings)
     if silence:
+        request.set_aside[silence] += 1
         entry.outcome = silence
     else:
         booking = _booking(books, row, scene, key, entry)
@@ -162,7 +163,7 @@ def _booking(books: Books, row: ConversionRow, scene: Scene, key: MatchKey, entr
     )
 
 
-def _adjust(books: Books, entry: Received, row: AdjustmentRow, scene: Scene) -> None:
+def _adjust(books: Books, request: Request, entry: Received, row: AdjustmentRow, scene: Scene) -> None:
     assert scene.goal is not None
     assert row.adjustment_time is not None
     assert row.adjustment_time.utc is not None
@@ -170,13 +171,16 @@ def _adjust(books: Books, entry: Received, row: AdjustmentRow, scene: Scene) -> 
     missing = rules.original_is_missing(original, scene.now, books.settings) or rules.is_to_a_paused_goal(scene.goal)
     if missing or original is None:
         entry.outcome = missing or ""
+        request.set_aside[entry.outcome] += 1
         books.put(entry)
         return
     entry.booking_id = original.id
     adjusted_at = row.adjustment_time.utc
     silence = rules.original_is_retracted(original) or rules.adjustment_is_not_newer(original, adjusted_at)
     entry.outcome = silence or "applied"
-    if not silence:
+    if silence:
+        request.set_aside[silence] += 1
+    else:
         retracted = row.adjustment_type == "Retract"
         value = original.restated_value if retracted else row.value
         currency = original.currency if retracted else row.currency or scene.goal.revenue_currency

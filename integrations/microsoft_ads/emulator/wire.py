@@ -18,7 +18,7 @@ from decimal import Decimal, InvalidOperation
 from http import HTTPStatus
 from types import NoneType
 from typing import Literal, NoReturn, TypeAlias, TypeVar, cast
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, urlsplit
 
 Json: TypeAlias = "bool | int | float | Decimal | str | list[Json] | dict[str, Json] | None"
 JsonObject: TypeAlias = dict[str, "Json"]
@@ -27,6 +27,7 @@ FaultShape = Literal["AdApiFaultDetail", "ApiFaultDetail", "ApiFault"]
 
 # A date as .NET writes one: seconds, up to seven digits of a fraction, a zone or none.
 MOMENT = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,7}))?(Z|[+-]\d\d:\d\d)?", re.ASCII)
+ADDRESS = re.compile(r"https?://[!-~]+", re.ASCII)
 INT32_MAX = 2**31 - 1
 DOUBLE_MAX = sys.float_info.max
 INT64 = re.compile(r"-?\d{1,19}", re.ASCII)
@@ -48,6 +49,7 @@ class Request:
     user_id: str = ""
     rows: int = 0
     refused: Counter[str] = field(default_factory=Counter)
+    set_aside: Counter[str] = field(default_factory=Counter)
     _body_sha256: str = ""
 
     def body_sha256(self) -> str:
@@ -157,7 +159,19 @@ def text_response(text: str, status: int) -> Response:
 
 
 def html_response(html: str, status: int = 200) -> Response:
-    return Response(status, html.encode(), "text/html; charset=utf-8", [("Cache-Control", "no-store")])
+    return Response(
+        status, html.encode("utf-8", "replace"), "text/html; charset=utf-8", [("Cache-Control", "no-store")]
+    )
+
+
+def is_address(text: str) -> bool:
+    """Return whether a text is an http(s) address that can stand in a header: printable ASCII, with a host."""
+    if not ADDRESS.fullmatch(text):
+        return False
+    try:
+        return bool(urlsplit(text).hostname)
+    except ValueError:
+        return False
 
 
 def redirect(location: str) -> Response:

@@ -58,6 +58,18 @@ class PageTests(EmulatorTestCase):
         self.assertNotIn("<script>", page)
         self.assertNotIn("<b>1</b>", page)
 
+    def test_half_a_character_breaks_no_page(self) -> None:
+        self.control("goals", {"id": "90010001", "name": "Half \ud800"})
+        self.assert_taken(self.apply(conversion(ConversionName="Half \ud800")))
+        self.assertIn("Half ?", self.page("ledger"))
+
+    def test_the_ledger_tells_what_was_set_aside_silently(self) -> None:
+        self.apply(conversion(), conversion())
+        self.assertIn("1 × DuplicateConversionKey (set aside silently)", self.page("ledger"))
+
+    def test_the_root_leads_to_the_index(self) -> None:
+        self.assertIn("Microsoft Advertising emulator", self.session.get(f"{HOST}/").text)
+
     def test_what_is_not_there_is_404_and_a_wrong_method_405(self) -> None:
         self.assertEqual(self.session.get(f"{CONTROL}nothing").status_code, 404)
         self.assertEqual(self.session.get(f"{CONTROL}revoke").status_code, 405)
@@ -145,6 +157,7 @@ class ChangeTests(EmulatorTestCase):
             ("settings", {"goal_settle_seconds": "1"}),
             ("settings", {"sink": "yes"}),
             ("settings", {"landing_url": "javascript:alert(1)"}),
+            ("settings", {"landing_url": "http://shop.example/\r\nSet-Cookie: a=b"}),
             ("settings", {"redirect_uris": [1]}),
             ("settings", {"speed": 9}),
             ("revoke", {"user": "nobody"}),

@@ -54,6 +54,15 @@ class ConsentPageTests(EmulatorTestCase):
             self.assertEqual((r.status_code, "Location" in r.headers), (400, False), uri)
             self.assertIn("AADSTS50011", r.text)
 
+    def test_a_redirect_uri_that_no_header_can_carry_is_refused(self) -> None:
+        for uri in (
+            "http://127.0.0.1/\r\nSet-Cookie: a=b",
+            "http://127.0.0.1/漢",
+            "http://127.0.0.1/ a",
+            "http://127.0.0.1/#a",
+        ):
+            self.assertEqual(self.authorize(redirect_uri=uri).status_code, 400, uri)
+
     def test_registered_addresses_must_be_equal(self) -> None:
         self.control("settings", {"redirect_uris": ["https://shop.example/cb"]})
         self.assertEqual(self.authorize().status_code, 400)
