@@ -325,6 +325,7 @@
       credentials: "omit",
       keepalive: true,
       redirect: "error", // a redirected POST turns into a GET, and its 200 would mean nothing
+      signal: AbortSignal.timeout?.(3e4),
     })
       .then(answered, () => postpone("no answer; offline, or is this origin not allowed for the key?"))
       .catch(() => {}) // an answer that is no JSON has nothing to say

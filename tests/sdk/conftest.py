@@ -1,6 +1,7 @@
 """A shop that uses the SDK and the door its events arrive at, both made up and served by Playwright, no server."""
 
 import json
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -14,9 +15,8 @@ from playwright.sync_api import BrowserContext, Page, Request, Route
 from tests.support.chromium import Console
 
 SDK = Path(__file__).parents[2] / "static/sdk/convultra.v1.js"
-STUB = """<script>window.Convultra=window.Convultra||["init","track","trackPurchase","trackLead","trackSignup",\
-"trackSubscription","enhance","identify","consent","reset"].reduce(function(q,m){q[m]=function(){q.push([m].concat(\
-[].slice.call(arguments)))};return q},[])</script>"""
+MANUAL = SDK.parents[2] / "docs/sdk.md"
+(STUB,) = re.findall(r"^<script>window.Convultra=.*</script>$", MANUAL.read_text(), re.MULTILINE)
 SCRIPT = '<script src="https://convultra.test/sdk/convultra.v1.js" data-key="wk_test"></script>'
 CLICK = "f894f652ea334e739002f7167ab8f8e3"
 OTHER_CLICK = "0123456789abcdef0123456789abcdef"

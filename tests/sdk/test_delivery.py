@@ -76,6 +76,17 @@ class TestTheAnswer:
             shop.settle()
         assert counts == [1, 2, 3, 4]
 
+    def test_it_does_not_wait_for_ever(self, shop: Shop) -> None:
+        held: list[Route] = []
+        shop.page.add_init_script(
+            "const real = AbortSignal.timeout; AbortSignal.timeout = () => real.call(AbortSignal, 50)"
+        )
+        shop.visit()
+        shop.page.route("https://convultra.test/v1/wk_test/events", lambda route: held.append(route), times=1)
+        shop.do("Convultra.trackLead()")
+        shop.wait_for(lambda: bool(shop.sent("events")))
+        assert len(held) == 1
+
     def test_a_redirect_is_no_answer(self, shop: Shop) -> None:
         shop.console.expect_error("Failed to load resource|CORS")
         shop.visit()
