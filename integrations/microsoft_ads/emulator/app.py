@@ -129,9 +129,11 @@ class Emulator:
             return text_response(f"Nothing answers {request.method} {request.path}.", 404)
         fault = self.faults.take(name)
         if fault and fault.strikes_before:
-            return faults.answer_instead(fault, request)
+            return self._replaced(fault, request)
         with self.books.lock:
             response = view(self.books, request)
+            if name == "token":
+                self._note(request, response.status, fault)
         return self._after(fault, request, response)
 
     def _call(self, request: Request) -> Response:
@@ -139,30 +141,29 @@ class Emulator:
         if operation is None:
             status = 405 if request.path in PATHS else 404
             return text_response(f"Nothing answers {request.method} {request.path}.", status)
-        fault = self.faults.take(request.path.split("/v13/")[-1])
+        fault = self.faults.take(_operation_name(request.path))
         if self.books.settings.sink and request.path in UPLOADS and fault is None:
             return self._swallow(request)
-        name = fault.name if fault else ""
         if fault and fault.strikes_before:
             return self._replaced(fault, request)
         if fault and fault.kind == "partial_error":
             request.planned_refusals = dict.fromkeys(fault.indexes, (fault.code, fault.error_code))
         with self.books.lock:
-            response, result = self._operate(operation, request)
-            self._note(request, response.status, result, name)
+            response = self._operate(operation, request)
+            self._note(request, response.status, fault)
         response.headers.append(("TrackingId", request.tracking_id))
         return self._after(fault, request, response)
 
-    def _operate(self, operation: Operation, request: Request) -> tuple[Response, str]:
+    def _operate(self, operation: Operation, request: Request) -> Response:
         try:
             answer = operation(self.books, request)
         except ApiError as error:
-            return json_response(
-                error.to_json(request.tracking_id), error.status
-            ), f"{error.code} {error.symbol or error.message}"
+            request.result = f"{error.code} {error.symbol or error.message}"
+            return json_response(error.to_json(request.tracking_id), error.status)
         refused = [f"{count} × {what}" for what, count in request.refused.items()]
         set_aside = [f"{count} × {what} (set aside silently)" for what, count in request.set_aside.items()]
-        return json_response(answer), ", ".join(refused + set_aside) or "OK"
+        request.result = ", ".join(refused + set_aside) or "OK"
+        return json_response(answer)
 
     def _swallow(self, request: Request) -> Response:
         try:
@@ -171,7 +172,7 @@ class Emulator:
             return json_response(error.to_json(request.tracking_id), error.status)
 
     def _replaced(self, fault: Fault, request: Request) -> Response:
-        status = 0
+        request.result, status = "answered by a fault", 0
         try:
             response = faults.answer_instead(fault, request)
             status = response.status
@@ -179,7 +180,7 @@ class Emulator:
             return response
         finally:
             with self.books.lock:
-                self._note(request, status, "answered by a fault", fault.name)
+                self._note(request, status, fault)
 
     def _after(self, fault: Fault | None, request: Request, response: Response) -> Response:
         if fault is None:
@@ -189,11 +190,11 @@ class Emulator:
             wait(fault.seconds)
         return faults.spoil(fault, response, request.rows)
 
-    def _note(self, request: Request, status: int, result: str, fault: str) -> None:
+    def _note(self, request: Request, status: int, fault: Fault | None) -> None:
         call = Call(
             tracking_id=request.tracking_id,
             received_at=request.received_at,
-            operation=request.path.split("/v13/")[-1] + (" (PUT)" if request.method == "PUT" else ""),
+            operation=_operation_name(request.path) + (" (PUT)" if request.method == "PUT" else ""),
             account_id=request.header("CustomerAccountId"),
             customer_id=request.header("CustomerId"),
             user_id=request.user_id,
@@ -202,7 +203,11 @@ class Emulator:
             rows=request.rows,
             refused=request.refused.total(),
             status=status,
-            result=result,
-            fault=fault,
+            result=request.result,
+            fault=fault.name if fault else "",
         )
         self.books.put(call)
+
+
+def _operation_name(path: str) -> str:
+    return path.removeprefix(LOGIN).split("/v13/")[-1]

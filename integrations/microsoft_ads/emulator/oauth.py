@@ -42,6 +42,7 @@ class TokenError(Exception):
     status: int = 400
 
     def to_response(self, request: Request) -> Response:
+        request.result = f"{self.error} {self.number}"
         stamp = request.received_at.strftime("%Y-%m-%d %H:%M:%SZ")
         text = f"AADSTS{self.number}: {self.description} Trace ID: {request.tracking_id} Timestamp: {stamp}"
         body: JsonObject = {
@@ -238,6 +239,7 @@ def _scope_of(fields: dict[str, str], grant: Grant) -> str:
 
 def _token_pair(books: Books, request: Request, grant: Grant, scope: str) -> JsonObject:
     now, life = request.received_at, books.settings.access_token_life
+    request.user_id = grant.user_id
     access = books.issue("access", grant.user_id, scope, now, life)
     books.put(access)
     seconds = int(life.total_seconds())

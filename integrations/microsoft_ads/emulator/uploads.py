@@ -31,37 +31,34 @@ SINK_ANSWER = b'{"PartialErrors":[]}'
 
 def apply_offline_conversions(books: Books, request: Request) -> JsonObject:
     """Answer ApplyOfflineConversions: partial errors by index, nothing for the rows that were taken."""
-    array = "OfflineConversions"
-    account, rows = _rows(books, request, array, rules.read_conversion)
-    errors: list[Json] = []
-    for index, row in enumerate(rows):
-        scene = _scene(books, request, account, row)
-        refusals = _planned(request, index) or (
-            [rules.null_row()] if row is None else rules.refusals_of_conversion(row, scene)
-        )
-        entry = _entry(request, account, array, index, row)
-        if row is None or refusals:
-            errors.extend(_refuse(books, request, entry, refusals, array))
-        else:
-            _book(books, request, entry, row, scene)
-    return {"PartialErrors": errors}
+    return _upload(books, request, "OfflineConversions", rules.read_conversion, rules.refusals_of_conversion, _book)
 
 
 def apply_offline_conversion_adjustments(books: Books, request: Request) -> JsonObject:
     """Answer ApplyOfflineConversionAdjustments; an adjustment without its original is taken silently."""
-    array = "OfflineConversionAdjustments"
-    account, rows = _rows(books, request, array, rules.read_adjustment)
+    return _upload(
+        books, request, "OfflineConversionAdjustments", rules.read_adjustment, rules.refusals_of_adjustment, _adjust
+    )
+
+
+def _upload(
+    books: Books,
+    request: Request,
+    array: str,
+    read: Callable[[Reader], RowT],
+    judge: Callable[[RowT, Scene], list[Refusal]],
+    take: Callable[[Books, Request, Received, RowT, Scene], None],
+) -> JsonObject:
+    account, rows = _rows(books, request, array, read)
     errors: list[Json] = []
     for index, row in enumerate(rows):
         scene = _scene(books, request, account, row)
-        refusals = _planned(request, index) or (
-            [rules.null_row()] if row is None else rules.refusals_of_adjustment(row, scene)
-        )
         entry = _entry(request, account, array, index, row)
+        refusals = _planned(request, index) or ([rules.null_row()] if row is None else judge(row, scene))
         if row is None or refusals:
             errors.extend(_refuse(books, request, entry, refusals, array))
         else:
-            _adjust(books, request, entry, row, scene)
+            take(books, request, entry, row, scene)
     return {"PartialErrors": errors}
 
 

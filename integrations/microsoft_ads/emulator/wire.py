@@ -47,6 +47,7 @@ class Request:
     tracking_id: str = field(default_factory=lambda: str(uuid.uuid4()))
     planned_refusals: dict[int, tuple[int, str]] = field(default_factory=dict)
     user_id: str = ""
+    result: str = "OK"
     rows: int = 0
     refused: Counter[str] = field(default_factory=Counter)
     set_aside: Counter[str] = field(default_factory=Counter)

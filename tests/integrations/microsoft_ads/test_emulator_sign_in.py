@@ -159,6 +159,13 @@ class TokenTests(TokenErrorCase):
         self.assert_error(self.token(code=self.code(), scope=f"{SCOPE} openid"), 400, "invalid_grant", 65001)
         self.assert_error(self.token(code=self.code(), scope="openid"), 400, "invalid_scope", 70011)
 
+    def test_every_ask_is_in_the_ledger(self) -> None:
+        self.token(code=self.code())
+        self.token(code="nonsense")
+        calls = [(call.operation, call.status, call.result) for call in self.books.calls[-2:]]
+        self.assertEqual(calls, [("token", 200, "OK"), ("token", 400, "invalid_grant 70000")])
+        self.assertEqual(self.books.calls[-2].user_id, "50017001")
+
     def test_a_refused_code_is_not_spent(self) -> None:
         code = self.code()
         self.token(code=code, code_verifier="x" * 43)
