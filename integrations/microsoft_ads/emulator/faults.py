@@ -1,7 +1,7 @@
 """Faults that someone asked for: finite, ordered per operation, inspectable. Nothing here happens by chance.
 
-A fault either replaces the operation (nothing is booked) or spoils the answer after the work is done (rows are
-booked). Each kind says which. Kinds: docs of KINDS below; a three-digit kind is that HTTP status.
+A fault either replaces the operation, and nothing is booked, or spoils the answer after the work is done, and rows are
+booked. KINDS says which. A kind of three digits is that HTTP status.
 """
 
 import threading

@@ -1,13 +1,10 @@
 """The control prefix: pages for people, JSON for tests, clicks, settings, sink mode."""
 
-import ast
 import hashlib
-from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import requests
 
-import integrations.microsoft_ads.emulator as emulator
 from integrations.microsoft_ads.emulator.control import with_click_id
 from integrations.microsoft_ads.emulator.world import SEARCH_US, SHOPPING_US
 from tests.support.emulator import CLICK_ID, HOST, NOON, EmulatorTestCase, adjustment, conversion
@@ -194,18 +191,3 @@ class SinkTests(EmulatorTestCase):
 
     def assert_fault_code(self, r: requests.Response, code: int) -> None:
         self.assertEqual((r.status_code, r.json()["OperationErrors"][0]["Code"]), (400, code))
-
-
-class ImportTests(EmulatorTestCase):
-    def test_the_emulator_stands_alone(self) -> None:
-        folder = Path(str(emulator.__file__)).parent
-        allowed = {"integrations.microsoft_ads.emulator", "waitress"}
-        for path in folder.glob("*.py"):
-            for module in _imported(ast.parse(path.read_text())):
-                outside = module.startswith(("django", "integrations", "convultra", "requests", "msgspec", "tests"))
-                self.assertFalse(outside and not module.startswith(tuple(allowed)), f"{path.name} imports {module}")
-
-
-def _imported(tree: ast.AST) -> list[str]:
-    froms = [node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
-    return froms + [alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names]
