@@ -166,8 +166,8 @@ def read_hash(said: str | None, member: str, complaints: Complaints) -> str:
     return said.lower()
 
 
-def read_plain(said: str | None, member: str, hashed: Callable[[str], str], notes: Complaints) -> str:
-    """Return the SHA-256 of plain personal data. What cannot be read is left out, and the notes say so.
+def read_plain(said: str | None, member: str, hashed: Callable[[str], str], complaints: Complaints) -> str:
+    """Return the SHA-256 of plain personal data. What cannot be read is left out and noted.
 
     People type these by hand: a purchase is not lost because its buyer mistyped a phone number.
     """
@@ -176,7 +176,7 @@ def read_plain(said: str | None, member: str, hashed: Callable[[str], str], note
     try:
         return hashed(said)
     except ValueError:
-        notes.add(f"user_data.{member}", f"{member}_malformed")
+        complaints.note(f"user_data.{member}", f"{member}_malformed")
         return ""
 
 

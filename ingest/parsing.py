@@ -154,29 +154,43 @@ _EVENT = msgspec.json.Decoder(_Event)
 _CLICK = msgspec.json.Decoder(_Click)
 
 
+def _new_id() -> str:
+    return str(uuid.uuid4())
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """What the items of one body have in common."""
+
+    site: SiteFacts
+    door: Door
+    clock: members.Clock
+    new_id: Callable[[], str] = _new_id
+
+
 def parse_events(
     body: bytes,
     site: SiteFacts,
     door: Door,
     received_at: datetime,
-    new_id: Callable[[], str] = lambda: str(uuid.uuid4()),
+    new_id: Callable[[], str] = _new_id,
 ) -> list[Item[EventRow]]:
     """Return one item per event of the body, in order; `new_id` names the events that a backend left unnamed.
 
     Raises BodyRefused.
     """
-    batch = decode_body(body, _EVENTS, door.max_bytes)
-    clock = _read_clock(batch.sent_at, door, received_at)
-    _check_count("events", batch.events, door)
-    return [_read_event(raw, f"events[{n}]", site, door, clock, new_id) for n, raw in enumerate(batch.events)]
+    said = decode_body(body, _EVENTS, door.max_bytes)
+    _check_count("events", said.events, door)
+    batch = _Batch(site, door, _read_clock(said.sent_at, door, received_at), new_id)
+    return [_read_event(raw, f"events[{n}]", batch) for n, raw in enumerate(said.events)]
 
 
 def parse_clicks(body: bytes, site: SiteFacts, door: Door, received_at: datetime) -> list[Item[ClickRow]]:
     """Return one item per click of the body, in order. Raises BodyRefused."""
-    batch = decode_body(body, _CLICKS, door.max_bytes)
-    clock = _read_clock(batch.sent_at, door, received_at)
-    _check_count("clicks", batch.clicks, door)
-    return [_read_click(raw, f"clicks[{n}]", site, clock) for n, raw in enumerate(batch.clicks)]
+    said = decode_body(body, _CLICKS, door.max_bytes)
+    _check_count("clicks", said.clicks, door)
+    batch = _Batch(site, door, _read_clock(said.sent_at, door, received_at))
+    return [_read_click(raw, f"clicks[{n}]", batch) for n, raw in enumerate(said.clicks)]
 
 
 def _read_clock(sent_at: str | None, door: Door, received_at: datetime) -> members.Clock:
@@ -198,40 +212,32 @@ def _check_count(member: str, items: list[Raw], door: Door) -> None:
         raise BodyRefused(413, "too_many_items", "The batch is too large", detail)
 
 
-def _read_event(
-    raw: Raw, path: str, site: SiteFacts, door: Door, clock: members.Clock, new_id: Callable[[], str]
-) -> Item[EventRow]:
-    complaints, notes = Complaints(path), Complaints(path)
+def _read_event(raw: Raw, path: str, batch: _Batch) -> Item[EventRow]:
+    complaints = Complaints(path)
     said = decode_item(raw, _EVENT, complaints)
     if said is None:
         return Item(path, None, None, complaints.errors)
-    event_id = _read_event_id(said, door, new_id, complaints)
-    label = None if complaints.errors else event_id
-    row = _event_row(said, event_id, site, door, clock, complaints, notes)
-    return Item(path, label, None, complaints.errors) if complaints.errors else Item(path, label, row, notes.errors)
+    event_id = _read_event_id(said, batch, complaints)
+    label = said.event_id if not complaints.errors else None
+    row = _event_row(said, event_id, batch, complaints)
+    if complaints.errors:
+        return Item(path, label, None, complaints.errors)
+    return Item(path, event_id, row, complaints.notes)
 
 
-def _read_event_id(said: _Event, door: Door, new_id: Callable[[], str], complaints: Complaints) -> str:
+def _read_event_id(said: _Event, batch: _Batch, complaints: Complaints) -> str:
     if said.event_id is not None:
         return members.read_event_id(said.event_id, complaints)
-    if door.source is Source.BROWSER:
+    if batch.door.source is Source.BROWSER:
         complaints.add("event_id", "required", "A browser names its events, so that sending one again counts once.")
         return ""
-    return new_id()
+    return batch.new_id()
 
 
-def _event_row(
-    said: _Event,
-    event_id: str,
-    site: SiteFacts,
-    door: Door,
-    clock: members.Clock,
-    complaints: Complaints,
-    notes: Complaints,
-) -> EventRow:
-    claimed_at, occurred_at = members.read_time(said.occurred_at, "occurred_at", clock, complaints)
+def _event_row(said: _Event, event_id: str, batch: _Batch, complaints: Complaints) -> EventRow:
+    claimed_at, occurred_at = members.read_time(said.occurred_at, "occurred_at", batch.clock, complaints)
     value = members.read_value(b"" if said.value is UNSET else bytes(said.value), complaints)
-    email, phone = _read_person(said.user_data or _UserData(), door, complaints, notes)
+    email, phone = _read_person(said.user_data or _UserData(), batch.door, complaints)
     texts = {
         member: members.read_text(getattr(said, member), member, complaints)
         for member in ("transaction_id", "external_id", "visitor_id", "session_id", "msclkid")
@@ -252,19 +258,19 @@ def _event_row(
     if facts["consent"] == Consent.DENIED:
         facts |= {"email_sha256": "", "phone_sha256": "", "msclkid": ""}
     if value is not None:
-        facts["currency"] = facts["currency"] or site.currency
+        facts["currency"] = facts["currency"] or batch.site.currency
     return EventRow(
-        site_id=site.site_id,
+        site_id=batch.site.site_id,
         occurred_at=occurred_at,
-        received_at=clock.received_at,
-        created_at=clock.received_at,
-        source=door.source.value,
+        received_at=batch.clock.received_at,
+        created_at=batch.clock.received_at,
+        source=batch.door.source.value,
         fingerprint=hashlib.sha256(said_again).hexdigest(),
         **facts,
     )
 
 
-def _read_person(said: _UserData, door: Door, complaints: Complaints, notes: Complaints) -> tuple[str, str]:
+def _read_person(said: _UserData, door: Door, complaints: Complaints) -> tuple[str, str]:
     """Return the hashes of e-mail and phone. A browser must have hashed them itself."""
     if door.source is Source.BROWSER and (said.email or said.phone or said.country):
         complaints.add("user_data", "personal_data", "a browser sends email_sha256 and phone_sha256 only")
@@ -279,12 +285,12 @@ def _read_person(said: _UserData, door: Door, complaints: Complaints, notes: Com
         return "", ""
     hash_phone = partial(hashing.hash_phone, country=said.country or "")
     return (
-        email or members.read_plain(said.email, "email", hashing.hash_email, notes),
-        phone or members.read_plain(said.phone, "phone", hash_phone, notes),
+        email or members.read_plain(said.email, "email", hashing.hash_email, complaints),
+        phone or members.read_plain(said.phone, "phone", hash_phone, complaints),
     )
 
 
-def _read_click(raw: Raw, path: str, site: SiteFacts, clock: members.Clock) -> Item[ClickRow]:
+def _read_click(raw: Raw, path: str, batch: _Batch) -> Item[ClickRow]:
     complaints = Complaints(path)
     said = decode_item(raw, _CLICK, complaints)
     if said is None:
@@ -292,23 +298,23 @@ def _read_click(raw: Raw, path: str, site: SiteFacts, clock: members.Clock) -> I
     if not is_click_id(said.msclkid):
         complaints.add("msclkid", "click_id_malformed")
     label = None if complaints.errors else said.msclkid
-    row = _click_row(said, site, clock, complaints)
+    row = _click_row(said, batch, complaints)
     return Item(path, label, None if complaints.errors else row, complaints.errors)
 
 
-def _click_row(said: _Click, site: SiteFacts, clock: members.Clock, complaints: Complaints) -> ClickRow:
+def _click_row(said: _Click, batch: _Batch, complaints: Complaints) -> ClickRow:
     consent = members.read_ad_storage(said.consent.ad_storage if said.consent else None, complaints)
     if consent == Consent.DENIED:
         complaints.add("consent.ad_storage", "consent_denied")
     if not (said.visitor_id or said.session_id):
         complaints.add("visitor_id", "required", "Without it or a session_id the click could never be found again.")
     return ClickRow(
-        site_id=site.site_id,
+        site_id=batch.site.site_id,
         msclkid=said.msclkid,
         visitor_id=members.read_text(said.visitor_id, "visitor_id", complaints),
         session_id=members.read_text(said.session_id, "session_id", complaints),
         landing_url=members.read_landing_url(said.landing_url, complaints),
         consent=consent,
-        captured_at=members.read_time(said.captured_at, "captured_at", clock, complaints)[1],
-        created_at=clock.received_at,
+        captured_at=members.read_time(said.captured_at, "captured_at", batch.clock, complaints)[1],
+        created_at=batch.clock.received_at,
     )

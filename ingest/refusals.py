@@ -60,12 +60,20 @@ def fault(member: str, code: str, hint: str = "") -> FieldError:
 
 @dataclass
 class Complaints:
-    """The faults found in one item of a batch; `path` is the item's own, such as `events[3]`."""
+    """The faults found in one item of a batch; `path` is the item's own, such as `events[3]`.
+
+    An item with errors is refused. One with notes only is taken, without the members they name.
+    """
 
     path: str
     errors: list[FieldError] = field(default_factory=list)
+    notes: list[FieldError] = field(default_factory=list)
 
     def add(self, member: str, code: str, hint: str = "") -> None:
         """Note a fault of a member, by its path inside the item; empty for the item itself."""
         where = f"{self.path}.{member}" if member else self.path
         self.errors.append(fault(where, code, hint))
+
+    def note(self, member: str, code: str) -> None:
+        """Note a member that the item is taken without."""
+        self.notes.append(fault(f"{self.path}.{member}", code))

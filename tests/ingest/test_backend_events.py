@@ -34,6 +34,11 @@ class BackendEventTests(CallsTestCase):
         self.assertEqual(ids, list(Event.objects.order_by("pk").values_list("event_id", flat=True)))
         self.assertEqual([uuid.UUID(each).version for each in ids], [4, 4])
 
+    def test_a_refused_event_is_given_no_id(self) -> None:
+        response = self.post_from_backend({"events": [{"name": "lead", "value": -1}, {"name": "lead"}]})
+        refused = json.loads(response.content)["results"][0]
+        self.assertEqual((refused["event_id"], refused["status"]), (None, "refused"))
+
     def test_the_page_and_the_backend_may_send_the_same_event(self) -> None:
         self.post_from_page("events", {"events": [PURCHASE]})
         self.assertEqual(statuses(self.post_from_backend({"events": [PURCHASE]})), ["duplicate"])
