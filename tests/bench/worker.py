@@ -1,0 +1,259 @@
+"""The inside of a bench worker: `python -m tests.bench.worker` reads orders as JSON lines and answers each with one.
+
+What it measures is the product's own code: `plan_all` and `tasks.deliver`, timed from outside. The ceiling is the same
+client and the same bytes without a database.
+"""
+
+import json
+import resource
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+from unittest import mock
+
+import django
+
+django.setup()
+
+from django.conf import settings  # noqa: E402
+from django.core.management import call_command  # noqa: E402
+from django.core.management.color import no_style  # noqa: E402
+from django.db import connection  # noqa: E402
+from django.db.models import Count, Sum  # noqa: E402
+from django.utils import timezone  # noqa: E402
+
+from forwarding import tasks  # noqa: E402
+from forwarding.models import DailyCount, Delivery, Status, Upload  # noqa: E402
+from forwarding.planning import plan_all  # noqa: E402
+from ingest.models import Event, Organisation, Site, Source  # noqa: E402
+from integrations.microsoft import endpoints  # noqa: E402
+from integrations.microsoft_ads import wire  # noqa: E402
+from integrations.microsoft_ads.auth import BearerAuth  # noqa: E402
+from integrations.microsoft_ads.client import MicrosoftAdsClient  # noqa: E402
+from integrations.microsoft_ads.shapes import OfflineConversion  # noqa: E402
+from integrations.models import AdAccount, Connection, ConversionGoal, GoalMapping  # noqa: E402
+from tests.bench.databases import refuse_foreign  # noqa: E402
+
+CUSTOMER = "251093876"
+GOAL = "Purchase"
+CALL_ROWS = 1000
+STORED_AT_ONCE = 5000
+
+
+@dataclass
+class Stopwatch:
+    """Seconds by phase."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def timed(self, phase: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Return the function, its time added to the phase."""
+
+        def wrapper(*given: Any, **named: Any) -> Any:
+            started = time.perf_counter()
+            try:
+                return function(*given, **named)
+            finally:
+                self.seconds[phase] = self.seconds.get(phase, 0.0) + time.perf_counter() - started
+
+        return wrapper
+
+
+class _AnyToken:
+    """A token for a Microsoft that asks for none."""
+
+    def access_token(self) -> str:
+        return "a-token-that-nobody-checks"
+
+    def renew(self, stale: str) -> str:
+        return stale
+
+
+# What a worker can be told to do
+
+
+def migrate() -> dict[str, Any]:
+    """Make the tables."""
+    call_command("migrate", verbosity=0)
+    return {}
+
+
+def seed(shares: list[int]) -> dict[str, Any]:
+    """Empty the database, then store as many purchases as each share says, for a site with one account each."""
+    refuse_foreign(str(connection.settings_dict["NAME"]))
+    tables = connection.introspection.django_table_names(only_existing=True, include_views=False)
+    wanted = [table for table in tables if table != "django_migrations"]
+    connection.ops.execute_sql_flush(connection.ops.sql_flush(no_style(), wanted, allow_cascade=True))
+    organisation = Organisation.objects.create(name="Bench")
+    now = timezone.now()
+    accounts = [_account(organisation, number, now) for number in range(len(shares))]
+    for account, rows in zip(accounts, shares, strict=True):
+        events = [_purchase(account.site, now) for _ in range(rows)]
+        Event.objects.bulk_create(events, batch_size=STORED_AT_ONCE)
+    return {"accounts": [account.pk for account in accounts]}
+
+
+def analyze() -> dict[str, Any]:
+    """Let the database look at its rows, as it would have by itself in a day of work."""
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE")
+    return {}
+
+
+def plan() -> dict[str, Any]:
+    """Plan every event."""
+    now = timezone.now()
+    with _measured() as measured:
+        rows = plan_all(now)
+    return measured | {"rows": rows, "phases": {}}
+
+
+def drain(accounts: list[int]) -> dict[str, Any]:
+    """Deliver everything that the accounts have due."""
+    watch = Stopwatch()
+    with _phases(watch), _measured() as measured:
+        calls = sum(tasks.deliver(account) for account in accounts)
+    rows = Delivery.objects.filter(account__in=accounts, status=Status.DELIVERED).count()
+    spent = watch.seconds
+    build, apply = spent["build"], spent["apply"]
+    others = spent["claim"] + apply + spent["mark"]
+    phases = {
+        "claim": spent["claim"],
+        "load": measured["ended_at"] - measured["began_at"] - others,
+        "build": build,
+        "post": apply - build,
+        "mark": spent["mark"],
+    }
+    return measured | {"rows": rows, "calls": calls, "phases": phases}
+
+
+def ceiling(shares: list[int]) -> dict[str, Any]:
+    """Send as many conversions in calls of the same sizes, from memory: what no database could outrun."""
+    client = MicrosoftAdsClient(
+        endpoints(),
+        settings.MICROSOFT_DEVELOPER_TOKEN,
+        BearerAuth(_AnyToken()),
+        customer_id=CUSTOMER,
+        account_id="1",
+        timeout_seconds=settings.UPLOAD_TIMEOUT_SECONDS,
+    )
+    conversions = [_conversion() for _ in range(CALL_ROWS)]
+    sizes = [min(CALL_ROWS, rows - start) for rows in shares for start in range(0, rows, CALL_ROWS)]
+    watch = Stopwatch()
+    timed_build = mock.patch.object(wire, "conversions_body", watch.timed("build", wire.conversions_body))
+    with timed_build, _measured() as measured:
+        for size in sizes:
+            client.apply_offline_conversions(conversions[:size])
+    build = watch.seconds["build"]
+    phases = {"build": build, "post": measured["ended_at"] - measured["began_at"] - build}
+    return measured | {"rows": sum(sizes), "calls": len(sizes), "phases": phases}
+
+
+def count() -> dict[str, Any]:
+    """Count what the database holds now: rows by status, calls by account, and the roll-up's view of it."""
+    statuses = Delivery.objects.order_by().values_list("status").annotate(rows=Count("pk"))
+    uploads = Upload.objects.order_by("account").values_list("account").annotate(calls=Count("pk"))
+    rolled_up = DailyCount.objects.filter(status=Status.DELIVERED).aggregate(rows=Sum("count"))["rows"]
+    return {
+        "statuses": dict(statuses),
+        "calls": [calls for _, calls in uploads],
+        "accepted": Upload.objects.aggregate(rows=Sum("accepted"))["rows"] or 0,
+        "rolled_up": rolled_up or 0,
+    }
+
+
+ORDERS: dict[str, Callable[..., dict[str, Any]]] = {
+    order.__name__: order for order in (migrate, seed, analyze, plan, drain, ceiling, count)
+}
+
+
+# How it does it
+
+
+@contextmanager
+def _measured() -> Iterator[dict[str, Any]]:
+    """Fill in when the work began and ended, on the clock that all processes share, and what it cost."""
+    measured: dict[str, Any] = {}
+    cpu = time.process_time()
+    measured["began_at"] = time.monotonic()
+    yield measured
+    measured["ended_at"] = time.monotonic()
+    measured["cpu_seconds"] = time.process_time() - cpu
+    measured["peak_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+@contextmanager
+def _phases(watch: Stopwatch) -> Iterator[None]:
+    """Time what `deliver` calls, by the names under which it calls it."""
+    with ExitStack() as stack:
+        for owner, name, phase in (
+            (tasks, "claim", "claim"),
+            (tasks, "record_answer", "mark"),
+            (wire, "conversions_body", "build"),
+            (MicrosoftAdsClient, "apply_offline_conversions", "apply"),
+        ):
+            stack.enter_context(mock.patch.object(owner, name, watch.timed(phase, getattr(owner, name))))
+        yield
+
+
+def _account(organisation: Organisation, number: int, now: datetime) -> AdAccount:
+    """Make a connected site with one account that maps purchases."""
+    site = Site.objects.create(organisation=organisation, name=f"Shop {number}")
+    sign_in = Connection.objects.create(
+        site=site,
+        microsoft_user_id=str(number),
+        access_token=_AnyToken().access_token(),
+        expires_at=now + timedelta(days=1),
+        connected_at=now,
+    )
+    account = AdAccount.objects.create(
+        site=site,
+        connection=sign_in,
+        account_id=str(180_000_000 + number),
+        customer_id=CUSTOMER,
+        name=site.name,
+        currency="USD",
+    )
+    goal = ConversionGoal.objects.create(account=account, goal_id=str(9000 + number), name=GOAL, synced_at=now)
+    GoalMapping.objects.create(account=account, event_name="purchase", goal=goal)
+    return account
+
+
+def _purchase(site: Site, now: datetime) -> Event:
+    order = uuid.uuid4().hex
+    return Event(
+        site=site,
+        event_id=order,
+        name="purchase",
+        occurred_at=now - timedelta(hours=2),
+        received_at=now - timedelta(hours=2),
+        source=Source.SERVER,
+        value=Decimal("49.90"),
+        currency="USD",
+        transaction_id=f"HP-{order[:12]}",
+        visitor_id=order[:22],
+        msclkid=uuid.uuid4().hex,
+        fingerprint=order * 2,
+    )
+
+
+def _conversion() -> OfflineConversion:
+    return OfflineConversion(
+        goal_name=GOAL,
+        conversion_time="2026-11-21T09:30:00Z",
+        click_id=uuid.uuid4().hex,
+        value=Decimal("49.900"),
+        currency="USD",
+    )
+
+
+if __name__ == "__main__":
+    for line in sys.stdin:
+        told = json.loads(line)
+        print(json.dumps(ORDERS[told["order"]](**told["arguments"])), flush=True)
