@@ -5,7 +5,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from django.db import connection
-from django.test import TransactionTestCase, skipUnlessDBFeature
+from django.test import TransactionTestCase
 
 from ingest.models import Event, Site
 from ingest.storing import Outcome, store_events
@@ -16,8 +16,6 @@ THREADS = 8
 EVENTS = 25
 
 
-# The suite's SQLite lives in memory, where connections do not wait for each other as they do with a file.
-@skipUnlessDBFeature("test_db_allows_multiple_connections")
 class ConcurrentRepeatsTests(TransactionTestCase):
     site: Site
 
