@@ -154,7 +154,7 @@
     const field = document.getElementById(button.dataset.reveal);
     const hidden = field.type === "password";
     field.type = hidden ? "text" : "password";
-    button.innerHTML = icon(hidden ? "eye-off" : "eye");
+    button.innerHTML = hidden ? icon("eye-off") : icon("eye");
     button.setAttribute("aria-label", hidden ? "Hide password" : "Show password");
   });
 
