@@ -39,7 +39,7 @@
     visitorId: () => (capture(), silence() ? null : visitor),
     /** Forget visitor, session, person and click. What was tracked is still sent. */
     reset,
-    /** The stub's way in: [method, ...arguments]. @param {any[][]} calls */
+    /** The stub's way in: [method, ...arguments]. @param {any[]} calls */
     push: (...calls) => calls.forEach((call) => safely(() => replay(call))),
   };
 
@@ -137,6 +137,7 @@
     if (email == null && phone == null) return warn("enhance() found neither email nor phone");
     recall();
     const before = session.person;
+    /** @type {Record<string, any>} */
     const now = (session.person = {}); // events hold this object and find the hashes in it
     hashing = hashing
       .then(async () => {
@@ -216,7 +217,8 @@
     past = attempt(() => localStorage.getItem(STORE + "visitor.past")) || past;
     if (since === Infinity) [visitor, since] = [uuid(), now];
     if (click && !(click.at > now - LIFE)) click = null;
-    session = session || attempt(() => JSON.parse(sessionStorage.getItem(STORE + "session"))) || { id: uuid() };
+    const kept = session || attempt(() => JSON.parse(sessionStorage.getItem(STORE + "session")));
+    session = UUID.test(kept?.id) ? kept : { id: uuid() };
   }
 
   /** Store and send when the calls of this turn are made, a last word on consent among them. */

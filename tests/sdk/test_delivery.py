@@ -154,6 +154,13 @@ class TestLeaving:
         assert {event["name"] for event in shop.sent("events")} == {f"leaving {turn}"}
         assert len({event["event_id"] for event in shop.sent("events")}) == 1
 
+    def test_the_browser_is_asked_to_outlive_the_page(self, shop: Shop) -> None:
+        shop.visit()
+        shop.do("{ const real = fetch; window.fetch = (url, how) => ((window.asked = how), real(url, how)) }")
+        shop.page.evaluate("Convultra.trackLead()")
+        shop.wait_for(lambda: bool(shop.sent("events")))
+        assert shop.page.evaluate("asked.keepalive") is True
+
     def test_the_requests_of_a_page_that_goes_fit_the_browser_s_limit(self, shop: Shop) -> None:
         held: list[Route] = []
         shop.visit()

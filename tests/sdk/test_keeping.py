@@ -102,6 +102,16 @@ class TestTheLife:
         assert shop.do("Convultra.clickId()") == CLICK
         assert CLICK in shop.cookie()["value"]
 
+    @pytest.mark.parametrize("junk", ["5", "{", "null", '{"id": {}}', "[]"])
+    def test_a_broken_session_is_replaced(self, shop: Shop, junk: str) -> None:
+        shop.visit()
+        shop.page.evaluate("(junk) => sessionStorage.setItem('convultra.session', junk)", junk)
+        shop.visit()
+        shop.do("Convultra.identify('L-1'); Convultra.trackLead()")
+        (event,) = shop.sent("events")
+        assert len(event["session_id"]) == 36
+        assert event["external_id"] == "L-1"
+
     @pytest.mark.parametrize("ahead", [60, 400 * DAY])
     def test_a_moment_ahead_of_the_clock_does_not_outrank_the_next_click(self, shop: Shop, ahead: int) -> None:
         shop.page.clock.set_fixed_time(_now() + ahead)
