@@ -125,9 +125,10 @@ def _set_aside(upload: Upload, now: datetime) -> None:
 @transaction.atomic
 def expire(now: datetime, limit: int = MAX_ROWS) -> int:
     """Fail up to `limit` deliveries that waited until Microsoft would refuse them as too old; return how many."""
-    too_old = Delivery.objects.filter(status__in=WAITING, expires_at__lte=now).order_by("expires_at")
+    waiting = Delivery.objects.filter(status__in=WAITING, next_attempt_at__isnull=False)
+    too_old = waiting.filter(expires_at__lte=now).order_by("expires_at")
     found = list(too_old.select_for_update(skip_locked=True)[:limit])
-    on_their_way = _listed_in_open_uploads({row.account_id for row in found})
+    on_their_way = listed_in_open_uploads({row.account_id for row in found})
     rows = [row for row in found if row.pk not in on_their_way]
     Delivery.objects.filter(pk__in=[row.pk for row in rows]).update(
         status=Status.FAILED, next_attempt_at=None, hold_reason="", error_symbol=EXPIRED_SYMBOL, changed_at=now
@@ -136,6 +137,7 @@ def expire(now: datetime, limit: int = MAX_ROWS) -> int:
     return len(rows)
 
 
-def _listed_in_open_uploads(account_ids: Collection[int]) -> set[int]:
+def listed_in_open_uploads(account_ids: Collection[int]) -> set[int]:
+    """Return the deliveries of these accounts that are on their way: nobody else may change them."""
     opened = Upload.objects.filter(account_id__in=account_ids, finished_at__isnull=True)
     return {pk for ids in opened.values_list("delivery_ids", flat=True) for pk in ids}

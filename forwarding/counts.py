@@ -17,11 +17,11 @@ _Key = tuple[int, date, str, str, str]  # account, day, goal name, status, curre
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """A delivery that went from one status to another; `before` is None for a new one."""
+    """A delivery that changed its status; `before` is None for one that comes, `after` for one that goes."""
 
     delivery: Delivery
     before: str | None
-    after: str
+    after: str | None
 
 
 def record_moves(moves: Iterable[Move], now: datetime) -> None:

@@ -153,10 +153,10 @@ class Delivery(models.Model):
     account = models.ForeignKey(AdAccount, on_delete=models.CASCADE, related_name="deliveries")
     event = models.ForeignKey(Event, on_delete=models.CASCADE, related_name="deliveries")
     kind = models.CharField(max_length=12, choices=Kind.choices, default=Kind.CONVERSION)
-    original = models.ForeignKey("self", on_delete=models.PROTECT, null=True, blank=True, related_name="adjustments")
+    original = models.ForeignKey("self", on_delete=models.RESTRICT, null=True, blank=True, related_name="adjustments")
     # The goal with the transaction id, or with the event id where there is none; `dedupe_key` below makes it.
     dedupe_key = models.CharField(max_length=MAX_KEY_CHARS)
-    goal = models.ForeignKey(ConversionGoal, on_delete=models.PROTECT, null=True, blank=True, related_name="+")
+    goal = models.ForeignKey(ConversionGoal, on_delete=models.RESTRICT, null=True, blank=True, related_name="+")
     goal_name = models.CharField(max_length=MAX_GOAL_NAME_CHARS, blank=True, default="")
     # The exact string that is sent, `2026-11-21T09:30:00Z`: part of Microsoft's key, repeated by adjustments.
     conversion_time = models.CharField(max_length=20, blank=True, default="")
@@ -195,11 +195,12 @@ class Delivery(models.Model):
             models.UniqueConstraint(fields=["account", "kind", "dedupe_key"], name="delivery_once"),
         ]
         indexes = [
-            # forwarding.claims: what is due in an account, the longest waiting first.
+            # forwarding.claims: what is due in an account, the longest waiting first. Only what waits has a next attempt;
+            # asked by status, SQLite could not use a partial index, because it does not look into parameters.
             models.Index(
                 fields=["account", "next_attempt_at", "id"],
                 name="delivery_due",
-                condition=Q(status__in=["pending", "retrying"]),
+                condition=Q(next_attempt_at__isnull=False),
             ),
             # Forward Logs: newest page, and pages by key.
             models.Index(fields=["account", "-created_at", "-id"], name="delivery_newest"),
@@ -221,9 +222,7 @@ class Delivery(models.Model):
                 condition=Q(msclkid="") & ~Q(email_sha256="", phone_sha256=""),
             ),
             # The sweep: what has waited until it is too old.
-            models.Index(
-                fields=["expires_at"], name="delivery_expiring", condition=Q(status__in=["pending", "retrying"])
-            ),
+            models.Index(fields=["expires_at"], name="delivery_expiring", condition=Q(next_attempt_at__isnull=False)),
         ]
 
     def __str__(self) -> str:

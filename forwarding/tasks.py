@@ -1,6 +1,8 @@
 """What workers do. Tasks carry ids only; every truth is in rows, so a task that is lost or runs twice does no harm."""
 
+import logging
 import time
+from datetime import datetime, timedelta
 
 from django.db.models import QuerySet
 from django.utils import timezone
@@ -8,30 +10,63 @@ from django_q.tasks import async_task
 
 from forwarding import failpoints
 from forwarding.claims import claim
+from forwarding.goal_changes import read_goals as read_goals_now
 from forwarding.marking import record_answer, record_failure
 from forwarding.models import Delivery, Heartbeat, Operation, Upload
 from forwarding.sweeping import SweepReport
 from forwarding.sweeping import sweep as sweep_rows
-from integrations.microsoft import client_for
+from integrations.microsoft import client_for, oauth_app
 from integrations.microsoft_ads.errors import MicrosoftAdsError
 from integrations.microsoft_ads.shapes import OfflineConversion
+from integrations.models import AdAccount
+from integrations.tokens import keep_alive
 
-SWEEP_HEARTBEAT = "sweep"
+logger = logging.getLogger(__name__)
+
+SWEEP_HEARTBEAT, UPKEEP_HEARTBEAT = "sweep", "upkeep"
+UPKEEP_EVERY = timedelta(minutes=1)
 # Less than the queue's own time limit, so that a long backlog is shared out over several tasks.
 TASK_SECONDS = 150
 
 
 def sweep() -> SweepReport:
-    """Plan what arrived, and ring for every account with something to send. Also the worker's sign of life."""
+    """Plan what arrived, and ring for every account with something to do. Also the worker's sign of life."""
     now = timezone.now()
-    report = sweep_rows(now, ring)
-    Heartbeat.objects.update_or_create(name=SWEEP_HEARTBEAT, defaults={"beat_at": now})
+    report = sweep_rows(now, ring, ring_to_read_goals)
+    if _beat(UPKEEP_HEARTBEAT, now, UPKEEP_EVERY):
+        async_task("forwarding.tasks.upkeep")
+    _beat(SWEEP_HEARTBEAT, now)
     return report
+
+
+def upkeep() -> int:
+    """Renew the sign-ins that nobody used for long; return how many were."""
+    return keep_alive(oauth_app, timezone.now())
 
 
 def ring(account_id: int) -> None:
     """Ask a worker to serve an account."""
     async_task("forwarding.tasks.deliver", account_id)
+
+
+def ring_to_read_goals(account_id: int) -> None:
+    """Ask a worker to read an account's goals anew."""
+    async_task("forwarding.tasks.read_goals", account_id)
+
+
+def read_goals(account_id: int) -> None:
+    """Read an account's goals anew. When Microsoft does not answer, the next turn is in an hour."""
+    account = AdAccount.objects.select_related("connection").get(pk=account_id)
+    try:
+        read_goals_now(account, timezone.now())
+    except MicrosoftAdsError as error:
+        logger.warning("The goals of account %s were not read: %s", account.account_id, error)
+
+
+def _beat(name: str, now: datetime, every: timedelta = timedelta(0)) -> bool:
+    """Note the moment under a name, unless the last one is less than `every` ago; return whether it was noted."""
+    _, is_first = Heartbeat.objects.get_or_create(name=name, defaults={"beat_at": now})
+    return is_first or bool(Heartbeat.objects.filter(name=name, beat_at__lte=now - every).update(beat_at=now))
 
 
 def deliver(account_id: int) -> int:
@@ -53,10 +88,9 @@ def deliver(account_id: int) -> int:
 def send(upload: Upload) -> None:
     """Make the upload's one call, outside any transaction, and write down what became of it."""
     deliveries = _in_order(upload)
-    client = client_for(upload.account)
     started = time.monotonic()
     try:
-        answer = client.apply_offline_conversions([to_conversion(row) for row in deliveries])
+        answer = client_for(upload.account).apply_offline_conversions([to_conversion(row) for row in deliveries])
     except MicrosoftAdsError as error:
         record_failure(upload, deliveries, error, time.monotonic() - started, timezone.now())
     else:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from django.conf import settings
 from django.db import models
 from django.db.models import Q
+from django.utils import timezone
 
 from convultra.fields import EncryptedText
 from ingest.models import VALUE_DECIMALS, VALUE_DIGITS, Event, Site
@@ -99,6 +100,8 @@ class AdAccount(models.Model):
     hold_reason = models.CharField(max_length=16, blank=True, default="")
     held_until = models.DateTimeField(null=True, blank=True)
     goals_synced_at = models.DateTimeField(null=True, blank=True)
+    # When the worker reads the goals anew; moved on before it does, so that a failing account is not asked for ever.
+    next_sync_at = models.DateTimeField(default=timezone.now)
     created_at = models.DateTimeField(auto_now_add=True)
 
     objects = AdAccountQuerySet.as_manager()

@@ -165,9 +165,9 @@ class MicrosoftAdsClient:
         failure = answer.failure()
         if failure and failure.what_to_do is WhatToDo.RENEW_TOKEN:
             answer = self._exchange(self._auth.renew(request), deadline)
+            # Refused again, it stays RENEW_TOKEN: a token just issued is refused, so neither another one nor another
+            # sign-in is the cure. Most likely it is our developer token or environment (guides/handle-service-errors).
             failure = answer.failure()
-            if failure and failure.what_to_do is WhatToDo.RENEW_TOKEN:
-                failure.what_to_do = WhatToDo.RECONNECT  # a token just issued is refused: another is no cure
         if failure:
             raise failure
         return answer

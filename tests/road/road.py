@@ -10,7 +10,7 @@ from django.test import TestCase
 from django.utils import timezone
 
 from forwarding.sweeping import sweep
-from forwarding.tasks import deliver
+from forwarding.tasks import deliver, read_goals
 from ingest.models import Membership, Role, ServerKey, Site
 from integrations.connecting import add_accounts
 from integrations.mapping import Rule, set_mapping
@@ -65,7 +65,7 @@ class RoadTestCase(TestCase):
 
     def go(self, now: datetime | None = None) -> None:
         """Let the workers do what is due."""
-        sweep(now or timezone.now(), deliver)
+        sweep(now or timezone.now(), deliver, read_goals)
 
 
 def purchase(**changes: Any) -> dict[str, Any]:

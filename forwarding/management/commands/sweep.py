@@ -4,7 +4,7 @@ from django.core.management.base import BaseCommand
 from django.utils import timezone
 
 from forwarding.sweeping import sweep
-from forwarding.tasks import deliver
+from forwarding.tasks import deliver, read_goals, upkeep
 
 
 class Command(BaseCommand):
@@ -14,7 +14,8 @@ class Command(BaseCommand):
 
     def handle(self, **_options: Any) -> None:
         calls: list[int] = []
-        report = sweep(timezone.now(), lambda account_id: calls.append(deliver(account_id)))
+        report = sweep(timezone.now(), lambda account_id: calls.append(deliver(account_id)), read_goals)
+        upkeep()
         self.stdout.write(
             f"Planned {report.planned} events, expired {report.expired} deliveries, "
             f"served {report.accounts} accounts with {sum(calls)} calls."

@@ -54,12 +54,12 @@ class TokenRenewalTests(SimpleTestCase):
                 self.send()
                 self.assertEqual(self.tokens.renewed, ["stale-token-0"])
 
-    def test_an_invalid_token_renews_once_and_then_asks_to_reconnect(self) -> None:
+    def test_an_invalid_token_renews_once_and_blames_no_sign_in(self) -> None:
         self.microsoft.post(APPLY, status=401, json=fault(105, "InvalidAccessToken"))
         with self.assertRaises(MicrosoftAdsError) as raised:
             self.send()
         self.assert_renewed_and_replayed()
-        self.assertEqual((raised.exception.code, raised.exception.what_to_do), (105, WhatToDo.RECONNECT))
+        self.assertEqual((raised.exception.code, raised.exception.what_to_do), (105, WhatToDo.RENEW_TOKEN))
 
     def test_a_user_who_is_gone_is_not_worth_a_renewal(self) -> None:
         self.microsoft.post(APPLY, status=401, json=fault(105, "UserNotFound"))
