@@ -1,10 +1,11 @@
 """The customers' pages. A site's are under /s/<its public id>/, an account's under its Microsoft account id."""
 
-from django.urls import include, path, register_converter
+from django.urls import URLPattern, URLResolver, include, path, register_converter
 from django.urls.converters import StringConverter
 from django.views.generic import RedirectView
 
 from dashboard import connect_views, integration_views, site_views
+from dashboard.account_urls import of_an_account
 
 
 class MicrosoftId(StringConverter):
@@ -15,7 +16,7 @@ class MicrosoftId(StringConverter):
 
 register_converter(MicrosoftId, "msid")
 
-of_a_site = [
+of_a_site: list[URLPattern | URLResolver] = [
     path("integrations/", integration_views.integrations, name="integrations"),
     path("integrations/microsoft/connect/", integration_views.connect, name="microsoft-connect"),
     path("integrations/<uuid:connection_id>/sync/", integration_views.sync, name="connection-sync"),
@@ -25,6 +26,7 @@ of_a_site = [
     path("connect/goals/", connect_views.goals, name="connect-goals"),
     path("connect/enhanced/", connect_views.enhanced, name="connect-enhanced"),
     path("connect/done/", connect_views.done, name="connect-done"),
+    path("accounts/<msid:account_id>/", include(of_an_account)),
 ]
 
 app_name = "dashboard"

@@ -1,0 +1,194 @@
+"""What happened to one delivery, step by step, with what was sent and what Microsoft answered. No HTML here."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from dashboard import wording
+from dashboard.forward_logs import sent_at
+from forwarding.errors import account_stop, explain, what_next, words_for, words_of
+from forwarding.models import WAITING, Attempt, ClickSource, Delivery, Kind, Operation, Status, Upload
+from forwarding.tasks import to_conversion
+from integrations.microsoft_ads.wire import conversions_body
+
+HASH_MEMBERS = ("HashedEmailAddress", "HashedPhoneNumber")
+MAX_ANSWER_CHARS = 20_000
+SAME_MOMENT = timedelta(minutes=1)
+# What a page leaves in the database: the ids of a thousand rows, and Microsoft's answer about all of them.
+HEAVY_COLUMNS = ("upload__delivery_ids", "upload__answer")
+
+
+@dataclass(frozen=True)
+class Step:
+    """A point of the timeline. `look` is a status, for the pin's colour; `is_next` is still to come."""
+
+    look: str
+    icon: str
+    what: str
+    at: datetime | None = None
+    facts: str = ""
+    text: str = ""
+    is_next: bool = False
+
+
+@dataclass(frozen=True)
+class Notice:
+    """What happened, why, and what to do, with the page that does it ("" where none does)."""
+
+    look: str
+    title: str
+    text: str
+    action: str = ""
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """One delivery's part of a call: the request, and what came back. Texts are JSON, or a sentence."""
+
+    request_title: str
+    request: str
+    answer_title: str = ""
+    answer: str = ""
+    answer_note: str = ""
+    upload: Upload | None = None
+
+    @property
+    def rows(self) -> int:
+        """Return how many conversions the call carried."""
+        return len(self.upload.delivery_ids) if self.upload else 0
+
+
+def attempts_of(delivery: Delivery) -> list[Attempt]:
+    """Return the outcomes that were not a delivery, oldest first, each with its call."""
+    return list(delivery.attempt_rows.select_related("upload").defer(*HEAVY_COLUMNS).order_by("created_at", "pk"))
+
+
+def notice(delivery: Delivery, now: datetime, zone: ZoneInfo) -> Notice | None:
+    """Return what a person should know first; None for a delivery that needs no words."""
+    words = explain(delivery)
+    if words is None:
+        return None
+    follows = what_next(
+        delivery,
+        now,
+        lambda moment: wording.clock(moment, zone, now),
+        lambda moment: wording.day(moment, zone, now),
+    )
+    text = " ".join(part for part in (words.cause, words.fix, follows) if part)
+    stopped = delivery.status in WAITING and account_stop(delivery.account) is not None
+    looks = {Status.FAILED: "bad", Status.RETRYING: "warn", Status.SKIPPED: "info"}
+    look = "warn" if stopped else looks.get(Status(delivery.status), "info")
+    return Notice(look, words.title, text, _action(delivery, f"{words.fix} {words.cause}"))
+
+
+def _action(delivery: Delivery, advice: str) -> str:
+    """Return the page that the advice sends people to: `mapping`, `settings`, `integrations` or none."""
+    if not delivery.account.is_active or "Integrations page" in advice:
+        return "integrations"
+    if delivery.account.paused_at is not None and delivery.status in WAITING:
+        return "settings"
+    about_goals = ("Goal mapping", "map the event", "Map the event", "Map this event")
+    return "mapping" if any(words in advice for words in about_goals) else ""
+
+
+def timeline(delivery: Delivery, attempts: Sequence[Attempt], now: datetime) -> list[Step]:
+    """Return the delivery's life so far and what comes next. Reads `delivery.event`, `account` and `last_upload`."""
+    event = delivery.event
+    steps = []
+    if delivery.clicked_at is not None:
+        steps.append(
+            Step("pending", "click", "Ad clicked", delivery.clicked_at, facts=ClickSource(delivery.click_source).label)
+        )
+    if abs(event.received_at - event.occurred_at) > SAME_MOMENT:
+        steps.append(Step("pending", "receipt", "Conversion happened", event.occurred_at))
+    source = event.get_source_display()
+    steps.append(Step("pending", "cloud-up", "Event received", event.received_at, facts=source))
+    steps += [_attempted(number, attempt) for number, attempt in enumerate(attempts, 1)]
+    return [*sorted(steps, key=lambda step: step.at or now), *_outcome(delivery, len(attempts), now)]
+
+
+def _attempted(number: int, attempt: Attempt) -> Step:
+    looks = {
+        Attempt.Outcome.REFUSED: Step("failed", "x", "refused"),
+        Attempt.Outcome.RETRY: Step("retrying", "refresh", "not taken"),
+        Attempt.Outcome.UNKNOWN: Step("retrying", "help-circle", "outcome unknown"),
+    }
+    look = looks[Attempt.Outcome(attempt.outcome)]
+    code = f"code {attempt.error_code}" if attempt.error_code is not None else attempt.error_symbol
+    title = ""
+    if attempt.error_code is not None or attempt.error_symbol:
+        title = words_for(attempt.error_code, attempt.error_symbol).title
+    facts = " · ".join(part for part in (*_call_facts(attempt.upload), code) if part)
+    return Step(look.look, look.icon, f"Attempt {number} {look.what}", attempt.created_at, facts, title)
+
+
+def _outcome(delivery: Delivery, tried: int, now: datetime) -> list[Step]:
+    words = words_of(delivery)
+    title = words.title if words else ""
+    match Status(delivery.status):
+        case Status.DELIVERED:
+            facts = " · ".join(_call_facts(delivery.last_upload)) if delivery.last_upload else ""
+            return [Step("delivered", "check", "Accepted by Microsoft", delivery.delivered_at, facts)]
+        case Status.SKIPPED:
+            return [Step("skipped", "minus", "Not forwarded", delivery.created_at, text=title)]
+        case Status.FAILED:
+            text = "Sending the same again cannot change Microsoft’s answer."
+            if tried == 0:
+                text = title
+            return [Step("failed", "player-pause", "Stopped", delivery.changed_at, text=text)]
+    if account_stop(delivery.account) is not None:
+        return [Step("pending", "hourglass", "Waits", text=title, is_next=True)]
+    if delivery.next_attempt_at is not None and delivery.next_attempt_at > now:
+        what = f"Attempt {tried + 1} in {wording.duration((delivery.next_attempt_at - now).total_seconds())}"
+        return [Step("pending", "", what, delivery.next_attempt_at, text=title, is_next=True)]
+    return [Step("pending", "", "Goes out with the next batch", is_next=True)]
+
+
+def _call_facts(upload: Upload) -> list[str]:
+    facts = [f"HTTP {upload.http_status}"] if upload.http_status else []
+    return facts if upload.seconds is None else [wording.duration(upload.seconds), *facts]
+
+
+def exchange(delivery: Delivery) -> Exchange | None:
+    """Return the request of this one row, and the answer about it; None for what is not sent as a conversion.
+
+    The request is made from the same frozen columns as the bytes on the wire; only hashes of people are shortened.
+    """
+    if delivery.status == Status.SKIPPED or delivery.kind != Kind.CONVERSION:
+        return None
+    request = json.dumps(_shortened(json.loads(conversions_body([to_conversion(delivery)]))), indent=2)
+    upload = delivery.last_upload
+    if upload is None or sent_at(delivery) is None:
+        return Exchange(f"Request to {Operation.CONVERSIONS.label}, not sent yet", request)
+    status = f"HTTP {upload.http_status}" if upload.http_status else "No answer"
+    title = f"Request to {Operation.CONVERSIONS.label}"
+    if delivery.status == Status.DELIVERED:
+        note = "Microsoft accepted it: no entry for this conversion in PartialErrors."
+        return Exchange(title, request, f"Response · {status}", answer_note=note, upload=upload)
+    answer, note = _answer_about(delivery, upload)
+    return Exchange(title, request, f"Response · {status}", answer, note, upload)
+
+
+def _shortened(body: dict[str, list[dict[str, object]]]) -> dict[str, list[dict[str, object]]]:
+    """Shorten the hashes: they are personal data, and enough of them is left to compare."""
+    for rows in body.values():
+        for row in rows:
+            row.update({name: f"{str(row[name])[:4]}…{str(row[name])[-4:]}" for name in HASH_MEMBERS if name in row})
+    return body
+
+
+def _answer_about(delivery: Delivery, upload: Upload) -> tuple[str, str]:
+    """Return what Microsoft said about this row, of an answer about all rows of a call, or a sentence instead."""
+    if not upload.answer:
+        return "", upload.error or "Microsoft’s answer was not kept."
+    try:
+        answer = json.loads(upload.answer)
+    except ValueError:
+        return upload.answer[:MAX_ANSWER_CHARS], ""
+    if isinstance(answer, dict) and isinstance(answer.get("PartialErrors"), list):
+        index = upload.delivery_ids.index(delivery.pk) if delivery.pk in upload.delivery_ids else None
+        mine = [one for one in answer["PartialErrors"] if isinstance(one, dict) and one.get("Index") == index]
+        answer = {**answer, "PartialErrors": mine}
+    return json.dumps(answer, indent=2, ensure_ascii=False)[:MAX_ANSWER_CHARS], ""

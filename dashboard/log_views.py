@@ -1,0 +1,192 @@
+"""Forward Logs: the list, what is new on it, and one delivery with everything about it."""
+
+from uuid import UUID
+
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.utils import timezone
+from django.views.decorators.http import require_GET
+
+from dashboard import delivery_story, forward_logs, wording
+from dashboard.account_frame import account_frame, fragment_frame
+from dashboard.forward_logs import LISTED, LogFilterForm
+from dashboard.frame import Crumb, account_url, url_or_nothing, zone_of
+from dashboard.guards import AccountEntry, account_for, by_htmx, signed_in
+from forwarding.models import WAITING, Delivery, Status
+
+STATUS_TABS = ("", *LISTED, Status.SKIPPED)
+
+
+@signed_in
+@require_GET
+def logs(request: HttpRequest, site_id: UUID, account_id: str) -> HttpResponse:
+    """List what was forwarded to an account; htmx gets the list alone."""
+    entry = account_for(request, site_id, account_id)
+    context = _list_context(request, entry)
+    if by_htmx(request):
+        response = render(request, "dashboard/account/_logs.html", context)
+        response.headers["HX-Push-Url"] = f"{request.path}{context['here']}"
+        return response
+    return render(request, "dashboard/account/logs.html", {**account_frame(request, entry, "logs"), **context})
+
+
+@signed_in
+@require_GET
+def logs_news(request: HttpRequest, site_id: UUID, account_id: str) -> HttpResponse:
+    """Answer an open list what changed on it and what came on top: 204 when nothing did.
+
+    `row` are the rows that it shows, each with its version; with `hold` it wants only to know how many there are.
+    """
+    entry = account_for(request, site_id, account_id)
+    form = LogFilterForm(request.GET)
+    now = timezone.now()
+    wanted, followed = form.wanted(now), request.GET.getlist("row")[: forward_logs.MAX_FOLLOWED]
+    found = forward_logs.news(entry.account, wanted, followed, now, zone_of(entry.site))
+    context = {**fragment_frame(entry, now), "news": found, "here": form.address()}
+    if "hold" in request.GET:
+        if not found.new:
+            return HttpResponse(status=204)
+        response = render(request, "dashboard/account/_logs_waiting.html", context)
+        response.headers["HX-Retarget"], response.headers["HX-Reswap"] = "#logs-waiting", "innerHTML"
+        return response
+    if not found.new and not found.changed:
+        return HttpResponse(status=204)
+    if not followed:
+        # The list was empty, so it is drawn as a whole.
+        response = render(request, "dashboard/account/_logs.html", _list_context(request, entry))
+        response.headers["HX-Retarget"], response.headers["HX-Reswap"] = "#logs", "outerHTML"
+        return response
+    context["status_tabs"] = _status_tabs(entry, form)
+    return render(request, "dashboard/account/_logs_news.html", context)
+
+
+@signed_in
+@require_GET
+def delivery(request: HttpRequest, site_id: UUID, account_id: str, delivery_id: UUID) -> HttpResponse:
+    """Show one delivery as a page of its own."""
+    entry = account_for(request, site_id, account_id)
+    context = _story_context(entry, delivery_id)
+    frame = account_frame(request, entry, "logs")
+    row = context["row"]
+    assert isinstance(row, forward_logs.LogRow)
+    logs_crumb = Crumb("Forward Logs", account_url(entry.site, entry.account, "logs"))
+    crumbs = frame["crumbs"]
+    assert isinstance(crumbs, list)
+    frame["crumbs"] = [*crumbs[:-1], logs_crumb, Crumb(row.delivery.transaction_id or "Conversion")]
+    return render(request, "dashboard/account/delivery.html", {**frame, **context})
+
+
+@signed_in
+@require_GET
+def delivery_detail(request: HttpRequest, site_id: UUID, account_id: str, delivery_id: UUID) -> HttpResponse:
+    """Return the fragment that opens under a delivery's row."""
+    entry = account_for(request, site_id, account_id)
+    return render(request, "dashboard/account/_delivery_detail.html", _story_context(entry, delivery_id))
+
+
+def _list_context(request: HttpRequest, entry: AccountEntry) -> dict[str, object]:
+    form = LogFilterForm(request.GET)
+    now = timezone.now()
+    wanted = form.wanted(now)
+    before, after = request.GET.get("before", ""), request.GET.get("after", "")
+    counts = forward_logs.counts(entry.account, wanted)
+    page = forward_logs.page(entry.account, wanted, now, zone_of(entry.site), before, after)
+    goals = counts.goals if form.value("goal") in ("", *counts.goals) else [form.value("goal"), *counts.goals]
+    return {
+        **fragment_frame(entry, now),
+        "form": form,
+        "listing": page,
+        "goals": goals,
+        "counts": counts,
+        "status_tabs": _status_tabs(entry, form, counts),
+        "here": form.address(
+            **({"before": before} if page.newer and before else {"after": after} if page.newer else {})
+        ),
+        "period": dict(forward_logs.PERIODS)[form.period_chosen],
+        "clear_href": form.address(goal="", error="", kind="", q="", period=""),
+        "chips": form.chips(),
+        "kinds": forward_logs.KINDS,
+        "q": form.value("q"),
+        "status": form.value("status"),
+        "status_word": Status(form.value("status")).label if form.value("status") else "",
+        "goal": form.value("goal"),
+        "error": form.value("error"),
+        "kind": form.value("kind"),
+        "delivered": counts.by_status.get(Status.DELIVERED, 0),
+        "waits": sum(counts.by_status.get(status, 0) for status in WAITING),
+        "not_forwarded": counts.by_status.get(Status.SKIPPED, 0),
+        "pager_words": _pager_words(page, wanted, counts),
+        "older_href": form.address(before=page.older) if page.older else "",
+        "newer_href": form.address(after=page.newer) if page.newer else "",
+        "mapping_href": account_url(entry.site, entry.account, "mapping"),
+        "is_narrowed": bool(form.chips()) or bool(form.value("period")),
+    }
+
+
+def _status_tabs(
+    entry: AccountEntry, form: LogFilterForm, counts: forward_logs.Counts | None = None
+) -> list[dict[str, object]]:
+    wanted = form.wanted(timezone.now())
+    if counts is None:
+        counts = forward_logs.counts(entry.account, wanted)
+    looks = {Status.RETRYING: "warn", Status.FAILED: "bad"}
+    tabs = []
+    for status in STATUS_TABS:
+        number = counts.listed if status == "" else counts.by_status.get(status, 0)
+        tabs.append(
+            {
+                "label": Status(status).label if status else "All",
+                "href": form.address(status=status),
+                "is_current": form.value("status") == status,
+                "count_words": wording.capped(number) if wanted.has_counts else "",
+                "look": looks.get(Status(status), "") if status and number else "",
+            }
+        )
+    return tabs
+
+
+def _pager_words(page: forward_logs.Page, wanted: forward_logs.Wanted, counts: forward_logs.Counts) -> str:
+    rows = f"{len(page.rows)} row{'' if len(page.rows) == 1 else 's'}"
+    if not wanted.has_counts:
+        return f"{rows}, newest first"
+    total = counts.by_status.get(wanted.status, 0) if wanted.status else counts.listed
+    return f"{rows} of {wording.capped(total)}, newest first"
+
+
+def _story_context(entry: AccountEntry, delivery_id: UUID) -> dict[str, object]:
+    now = timezone.now()
+    zone = zone_of(entry.site)
+    found = _delivery(entry, delivery_id)
+    attempts = delivery_story.attempts_of(found)
+    told = delivery_story.exchange(found)
+    notice = delivery_story.notice(found, now, zone)
+    pages = {
+        "mapping": ("Open goal mapping", account_url(entry.site, entry.account, "mapping")),
+        "settings": ("Open settings", account_url(entry.site, entry.account, "settings")),
+        "integrations": ("Open integrations", url_or_nothing("integrations", entry.site.public_id)),
+    }
+    label, href = pages.get(notice.action if notice else "", ("", ""))
+    (row,) = forward_logs.drawn_rows([found], entry.account, now, zone)
+    return {
+        **fragment_frame(entry, now),
+        "row": row,
+        "delivery": found,
+        "notice": notice,
+        "action_label": label,
+        "action_href": href,
+        "timeline": delivery_story.timeline(found, attempts, now),
+        "exchange": told,
+        "took": wording.duration(told.upload.seconds) if told and told.upload and told.upload.seconds else "",
+        "request_id": f"request-{found.public_id}",
+        "answer_id": f"answer-{found.public_id}",
+    }
+
+
+def _delivery(entry: AccountEntry, delivery_id: UUID) -> Delivery:
+    found = (
+        entry.account.deliveries.select_related("event", "goal", "last_upload").filter(public_id=delivery_id).first()
+    )
+    if found is None:
+        raise Http404
+    found.account = entry.account
+    return found

@@ -1,0 +1,39 @@
+// Forms of an account: how many changes are not saved, values that are picked, amounts that only a fixed value has.
+(() => {
+  "use strict";
+  const fields = (row) => [...row.querySelectorAll("select, input:not([type=hidden])")];
+  const drawn = (field) => field.tagName === "SELECT"
+    ? ([...field.options].find((option) => option.defaultSelected) || field.options[0]).value : field.defaultValue;
+  const isChanged = (row) => fields(row).some((field) => field.value !== drawn(field));
+  const changes = () => [...document.querySelectorAll("[data-mapping] [data-map-row]")].filter(isChanged).length;
+
+  const show = () => {
+    document.querySelectorAll("[data-value-rule]").forEach((rule) => {
+      document.getElementById(rule.dataset.valueRule).hidden = rule.value !== "fixed";
+    });
+    document.querySelectorAll("[data-mapping] [data-needs-script]").forEach((element) => { element.hidden = false; });
+    const note = document.querySelector("[data-changes]");
+    if (!note) return;
+    const count = changes();
+    note.textContent = count ? `${count} unsaved change${count === 1 ? "" : "s"}` : "Changes";
+  };
+
+  document.addEventListener("input", show);
+  document.addEventListener("change", show);
+  document.addEventListener("click", (event) => {
+    const pick = event.target.closest("[data-pick],[data-fill]");
+    if (!pick) return;
+    const field = document.getElementById(pick.dataset.pick || pick.dataset.fill);
+    field.value = pick.dataset.value;
+    field.focus();
+    show();
+  });
+
+  // Leaving with changes asks first; saving and discarding are meant.
+  let isMeant = false;
+  document.addEventListener("submit", () => { isMeant = true; });
+  document.addEventListener("click", (event) => { if (event.target.closest("[data-discard]")) isMeant = true; });
+  document.addEventListener("htmx:afterSettle", () => { isMeant = false; show(); });
+  window.addEventListener("beforeunload", (event) => { if (!isMeant && changes()) event.preventDefault(); });
+  show();
+})();

@@ -1,0 +1,48 @@
+"""What the tests of an account's pages share: its addresses, and deliveries of every kind."""
+
+import itertools
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.urls import reverse
+from django.utils import timezone
+
+from forwarding.counts import Move, record_moves
+from forwarding.models import WAITING, Delivery, Status
+from tests.cast import CLICK_ID, CastTestCase, store_event
+
+_numbers = itertools.count(1)
+
+
+class AccountTestCase(CastTestCase):
+    """A test case that knows its account's pages. Nobody is signed in."""
+
+    def url(self, name: str, *args: object) -> str:
+        """Return the address of an account's page, `account-logs` for example."""
+        return reverse(f"dashboard:{name}", args=[self.site.public_id, self.account.account_id, *args])
+
+    def deliver(self, status: str = Status.DELIVERED, at: datetime | None = None, **fields: Any) -> Delivery:
+        """Write down a purchase of $49.90 that ended in a status a minute ago, and count it."""
+        at = at or timezone.now() - timedelta(minutes=1)
+        number = next(_numbers)
+        event = fields.pop("event", None) or store_event(self.site, occurred_at=at, received_at=at)
+        given: dict[str, Any] = {
+            "goal": self.goal,
+            "goal_name": self.goal.name,
+            "dedupe_key": f"test:{number}",
+            "conversion_time": f"{at:%Y-%m-%dT%H:%M:%SZ}",
+            "msclkid": CLICK_ID,
+            "click_source": "event",
+            "value": event.value,
+            "currency": event.currency,
+            "transaction_id": f"HP-{number}",
+            "attempts": 1 if status in (Status.DELIVERED, Status.FAILED) else 0,
+            "delivered_at": at if status == Status.DELIVERED else None,
+            "next_attempt_at": at if status in WAITING else None,
+            "expires_at": at + timedelta(days=89),
+            "created_at": at,
+            "changed_at": at,
+        }
+        delivery = Delivery.objects.create(account=self.account, event=event, status=status, **(given | fields))
+        record_moves([Move(delivery, None, delivery.status)], at)
+        return delivery

@@ -1,0 +1,206 @@
+"""An account's pages: who may open them, and what each says."""
+
+import uuid
+from datetime import timedelta
+
+from django.db import connection as database
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+from django.utils import timezone
+
+from forwarding.models import Skip, Status, Upload
+from ingest.models import Membership, Role
+from integrations.account_settings import pause
+from integrations.connecting import remove_account
+from integrations.models import Connection
+from tests.cast import make_goal
+from tests.dashboard.accounts import AccountTestCase
+
+PAGES = ("overview", "mapping", "settings", "logs")
+
+
+class TestDoors(AccountTestCase):
+    def test_everyone_of_the_team_opens_every_page(self) -> None:
+        for role in Role:
+            Membership.objects.filter(user=self.bob).update(role=role)
+            self.client.force_login(self.bob)
+            for page in PAGES:
+                with self.subTest(role=role, page=page):
+                    self.assertContains(self.client.get(self.url(f"account-{page}")), "Search – US")
+
+    def test_a_stranger_gets_404_everywhere(self) -> None:
+        self.client.force_login(self.charlie)
+        delivery = self.deliver()
+        urls = [self.url(f"account-{page}") for page in PAGES]
+        urls += [self.url("account-logs-news"), self.url("account-uet-tags"), self.url("account-pause")]
+        urls += [
+            self.url("account-delivery", delivery.public_id),
+            self.url("account-delivery-detail", delivery.public_id),
+        ]
+        for url in urls:
+            with self.subTest(url=url):
+                self.assertEqual(self.client.get(url).status_code, 404)
+
+    def test_a_stranger_changes_nothing(self) -> None:
+        self.client.force_login(self.charlie)
+        for name in ("mapping", "goals-sync", "settings", "pause", "resume", "remove"):
+            with self.subTest(name=name):
+                self.assertEqual(self.client.post(self.url(f"account-{name}")).status_code, 404)
+
+    def test_nobody_signed_in_is_sent_to_the_sign_in(self) -> None:
+        response = self.client.get(self.url("account-logs"))
+        self.assertRedirects(
+            response, f"{reverse('account_login')}?next={self.url('account-logs')}", fetch_redirect_response=False
+        )
+
+    def test_another_sites_account_id_is_not_found(self) -> None:
+        self.client.force_login(self.alice)
+        url = reverse("dashboard:account-logs", args=[self.site.public_id, "999"])
+        self.assertEqual(self.client.get(url).status_code, 404)
+
+    def test_a_delivery_of_another_account_is_not_found(self) -> None:
+        self.client.force_login(self.alice)
+        self.assertEqual(self.client.get(self.url("account-delivery", uuid.uuid4())).status_code, 404)
+
+    def test_the_role_that_is_missing_is_named(self) -> None:
+        self.client.force_login(self.bob)
+        for name in ("settings", "pause", "resume", "remove"):
+            with self.subTest(name=name):
+                response = self.client.post(self.url(f"account-{name}"))
+                self.assertContains(response, "Owner or Admin", status_code=403)
+
+    def test_a_viewer_is_told_who_may_change_the_mapping(self) -> None:
+        Membership.objects.filter(user=self.bob).update(role=Role.VIEWER)
+        self.client.force_login(self.bob)
+        self.assertContains(
+            self.client.get(self.url("account-mapping")), "Changing it needs the Owner, Admin or Marketer"
+        )
+        self.assertEqual(self.client.post(self.url("account-mapping")).status_code, 403)
+        self.assertEqual(self.client.post(self.url("account-goals-sync")).status_code, 403)
+
+
+class TestOverview(AccountTestCase):
+    def setUp(self) -> None:
+        self.client.force_login(self.alice)
+
+    def overview(self) -> str:
+        return self.client.get(self.url("account-overview")).content.decode()
+
+    def test_it_shows_what_was_delivered_and_what_failed(self) -> None:
+        for _ in range(3):
+            self.deliver()
+        self.deliver(Status.FAILED, error_code=5604)
+        page = self.overview()
+        self.assertIn("75.0%", page)
+        self.assertIn("$149.70", page)
+
+    def test_it_says_why_conversions_wait(self) -> None:
+        self.deliver(Status.PENDING, hold_reason="click_settling")
+        self.assertInHTML("<tr><td>Waits an hour after the click</td><td class='r'>1</td></tr>", self.overview())
+
+    def test_it_says_why_events_were_not_forwarded(self) -> None:
+        self.deliver(Status.SKIPPED, skip_reason=Skip.NOT_MAPPED, goal_name="")
+        self.assertInHTML("<tr><td>No goal mapped</td><td class='r'>1</td></tr>", self.overview())
+
+    def test_a_sign_in_that_ended_holds_everything(self) -> None:
+        Connection.objects.update(status=Connection.Status.NEEDS_RECONNECT)
+        self.deliver(Status.PENDING)
+        page = self.overview()
+        self.assertIn("Needs reconnect", page)
+        self.assertIn("1 conversion waits", page)
+
+    def test_a_goal_that_is_gone_is_marked(self) -> None:
+        self.goal.gone_at = timezone.now()
+        self.goal.save(update_fields=["gone_at"])
+        self.assertIn("Goal not found", self.overview())
+
+    def test_it_says_when_microsoft_last_accepted_something(self) -> None:
+        moment = timezone.now() - timedelta(seconds=95)
+        Upload.objects.create(
+            account=self.account, operation="conversions", delivery_ids=[], leased_until=moment, started_at=moment,
+            finished_at=moment, accepted=3,
+        )  # fmt: skip
+        self.assertIn("1 min ago", self.overview())
+
+    def test_an_account_without_a_mapping_says_what_to_do(self) -> None:
+        self.mapping.delete()
+        self.assertIn("Map an event to a goal in Search – US", self.overview())
+
+    def test_a_removed_account_keeps_its_overview_and_logs_only(self) -> None:
+        remove_account(self.account, self.alice)
+        page = self.overview()
+        self.assertIn("Removed", page)
+        self.assertNotIn(self.url("account-mapping"), page)
+        self.assertRedirects(self.client.get(self.url("account-mapping")), self.url("account-overview"))
+        self.assertRedirects(self.client.get(self.url("account-settings")), self.url("account-overview"))
+
+
+class TestQueries(AccountTestCase):
+    LIMITS = {"overview": 10, "logs": 10, "mapping": 11, "settings": 8}
+
+    def queries(self, url: str) -> int:
+        with CaptureQueriesContext(database) as captured:
+            self.assertEqual(self.client.get(url).status_code, 200)
+        return len(captured)
+
+    def test_they_are_few_and_do_not_grow_with_rows(self) -> None:
+        self.client.force_login(self.alice)
+        self.deliver()
+        few = {page: self.queries(self.url(f"account-{page}")) for page in self.LIMITS}
+        for number in range(12):
+            self.deliver(Status.FAILED, error_code=5606)
+            self.deliver(Status.RETRYING, error_code=117, next_attempt_at=timezone.now())
+            make_goal(self.account, f"Goal {number}")
+        many = {page: self.queries(self.url(f"account-{page}")) for page in self.LIMITS}
+        self.assertEqual(few, many)
+        for page, limit in self.LIMITS.items():
+            with self.subTest(page=page):
+                self.assertLessEqual(many[page], limit)
+
+    def test_a_detail_and_the_news_are_cheap(self) -> None:
+        self.client.force_login(self.alice)
+        delivery = self.deliver(Status.FAILED, error_code=5606)
+        self.assertLessEqual(self.queries(self.url("account-delivery-detail", delivery.public_id)), 6)
+        self.assertLessEqual(self.queries(self.url("account-logs-news") + "?status=failed"), 7)
+
+
+class TestPauseAndRemove(AccountTestCase):
+    def setUp(self) -> None:
+        self.client.force_login(self.alice)
+
+    def test_pausing_asks_first(self) -> None:
+        self.assertContains(self.client.get(self.url("account-pause")), "Pause forwarding to Search – US?")
+        dialog = self.client.get(self.url("account-pause"), headers={"HX-Request": "true"})
+        self.assertNotContains(dialog, "<html")
+        self.account.refresh_from_db()
+        self.assertIsNone(self.account.paused_at)
+
+    def test_it_pauses_and_says_so_on_every_page(self) -> None:
+        response = self.client.post(self.url("account-pause"), follow=True)
+        self.assertContains(response, "keeps new conversions as pending")
+        self.assertContains(self.client.get(self.url("account-logs")), "Paused")
+
+    def test_it_resumes(self) -> None:
+        pause(self.account, self.alice, timezone.now())
+        self.assertContains(self.client.post(self.url("account-resume"), follow=True), "Forwarding resumed")
+        self.account.refresh_from_db()
+        self.assertIsNone(self.account.paused_at)
+
+    def test_removing_wants_the_exact_name(self) -> None:
+        for typed in ("", "search – us", "x" * 5000, "\0"):
+            response = self.client.post(self.url("account-remove"), {"name": typed})
+            self.assertContains(response, "Type Search – US exactly", status_code=422)
+        self.account.refresh_from_db()
+        self.assertTrue(self.account.is_active)
+
+    def test_removing_stops_forwarding_and_keeps_the_logs(self) -> None:
+        delivery = self.deliver()
+        response = self.client.post(self.url("account-remove"), {"name": "Search – US"})
+        self.assertRedirects(response, reverse("dashboard:integrations", args=[self.site.public_id]))
+        self.account.refresh_from_db()
+        self.assertFalse(self.account.is_active)
+        self.assertContains(self.client.get(self.url("account-logs")), str(delivery.public_id))
+
+    def test_removing_names_what_will_not_be_sent(self) -> None:
+        self.deliver(Status.PENDING)
+        self.assertContains(self.client.get(self.url("account-remove")), "1 waiting conversion is not sent.")
