@@ -195,8 +195,8 @@ class Delivery(models.Model):
             models.UniqueConstraint(fields=["account", "kind", "dedupe_key"], name="delivery_once"),
         ]
         indexes = [
-            # forwarding.claims: what is due in an account, the longest waiting first. Only what waits has a next attempt;
-            # asked by status, SQLite could not use a partial index, because it does not look into parameters.
+            # forwarding.claims: what is due in an account, the longest waiting first. Only what waits has a next
+            # attempt; with a status in the condition SQLite could not use it, as it does not look into parameters.
             models.Index(
                 fields=["account", "next_attempt_at", "id"],
                 name="delivery_due",
