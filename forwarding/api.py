@@ -12,9 +12,11 @@ from forwarding.errors import words_of
 from forwarding.models import Delivery, Kind
 from ingest.keys import authenticate
 from ingest.models import Event, ServerKey
+from ingest.views import answers_while_database_is_away
 
 
 @csrf_exempt
+@answers_while_database_is_away
 def event_status(request: HttpRequest, event_id: str) -> HttpResponse:
     """Answer an event of the key's site with its deliveries per account; 404 for any other id."""
     if request.method not in ("GET", "HEAD"):

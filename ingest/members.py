@@ -85,6 +85,8 @@ def read_text(said: str | None, member: str, complaints: Complaints) -> str:
         complaints.add(member, "too_long")
     elif not said.isprintable():
         complaints.add(member, "bad_character")
+    elif looks_like_email(said):
+        complaints.add(member, "personal_data", "send an id of your own, and the address in user_data")
     return said
 
 

@@ -137,6 +137,8 @@ MEMBERS: list[tuple[str, Any, str, str]] = [
     ("properties", {"a": 2**63}, "number_out_of_range", "properties.a"),
     ("properties", {str(n): n for n in range(201)}, "too_many_keys", "properties"),
     ("properties", {"a": [{str(n): n} for n in range(201)]}, "too_many_keys", "properties.a"),
+    ("external_id", "jane.doe@example.com", "personal_data", "external_id"),
+    ("transaction_id", "order of jane%40example.com", "personal_data", "transaction_id"),
     ("properties", {"mail": "Jane.Doe@example.com"}, "personal_data", "properties.mail"),
     ("properties", {"page": "/?to=jane%40example.com"}, "personal_data", "properties.page"),
     ("properties", {"form": [{"field": "is jane@mail.example.co.uk ok?"}]}, "personal_data", "properties.form"),
