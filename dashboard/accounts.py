@@ -13,6 +13,7 @@ from django.shortcuts import render
 
 DEMO_EMAIL = "maya@harborpine.example"
 DEMO_PASSWORD = "harbor-and-pine"  # noqa: S105 - public: `make demo` makes this person on this machine only
+MAX_EMAIL_CHARS = 254  # RFC 3696, erratum 1690
 
 
 class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth ships no types
@@ -54,7 +55,8 @@ def attempted_email(request: HttpRequest | None, credentials: dict[str, Any] | N
     given = credentials or {}
     posted = request.POST if request is not None else {}
     email = given.get("email") or given.get("username") or posted.get("login") or posted.get("username") or ""
-    return str(email).strip().lower()
+    # What no address can be must not fail the counter's own columns.
+    return str(email).replace("\0", "").strip().lower()[:MAX_EMAIL_CHARS]
 
 
 def tries_left(request: HttpRequest) -> int:

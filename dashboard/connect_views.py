@@ -1,75 +1,35 @@
-"""The steps after a Microsoft sign-in: accounts, UET tag, goals, enhanced conversions. Each is a POST and a redirect.
+"""The steps after a Microsoft sign-in, but for the goals: accounts, UET tag, enhanced conversions, done.
 
-A step's address names the sign-in (`?sign_in=`), and for goals the account, so that leaving, Back and a second window
-lose nothing: what was saved is in the rows.
+Each is a POST and a redirect.
 """
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from decimal import Decimal
-from typing import NamedTuple
-from urllib.parse import urlencode
 from uuid import UUID
 
-from django.conf import settings
-from django.db import transaction
-from django.db.models import Count, Q
-from django.http import Http404, HttpRequest, HttpResponse
+from django.db.models import Count
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
-from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_GET, require_http_methods
 
 from dashboard import wording
-from dashboard.frame import account_url, zone_of
-from dashboard.guards import CONNECT, person, signed_in, site_for
-from dashboard.integration_views import SYNC_AGAIN_AFTER, may_go_to_microsoft
-from dashboard.toasts import say_next
+from dashboard.connect_steps import Setup, enter, step_frame
+from dashboard.event_counts import coverage
+from dashboard.frame import account_url
+from dashboard.guards import person, signed_in
+from dashboard.integration_views import may_go_to_microsoft
 from dashboard.trouble import Trouble, in_words
-from ingest.models import Event, Site, event_names_seen
 from integrations.account_settings import change_settings
 from integrations.connecting import AccountsRefused, ReachableAccount, add_accounts, reachable_accounts
-from integrations.goals import check_uet_tag, sync_goals, tag_note, uet_tags
-from integrations.mapping import EVENT_NAME, OFFERED_EVENTS, MappingRefused, Rule, rule_of, set_mapping, suggest_goal
+from integrations.goals import check_uet_tag, tag_note, uet_tags
+from integrations.mapping import OFFERED_EVENTS
 from integrations.microsoft_ads.errors import MicrosoftAdsError
 from integrations.microsoft_ads.shapes import UetTag
-from integrations.models import AdAccount, Connection, ConversionGoal
+from integrations.models import AdAccount, ConversionGoal
 
-EVENTS_LOOKED_AT = 10_000
-EVENTS_LOOKED_BACK = timedelta(days=30)
-MAX_NAMES = 100
 OTHER = "other"
-
-
-class Step(NamedTuple):
-    """A step of the set-up; the key is also the end of its URL and of its URL's name."""
-
-    key: str
-    label: str
-
-
-STEPS = (
-    Step("accounts", "Accounts"),
-    Step("uet", "UET tag"),
-    Step("goals", "Goals"),
-    Step("enhanced", "Enhanced conversions"),
-    Step("done", "Done"),
-)
-
-
-class Setup(NamedTuple):
-    """What every step works on: the site, the sign-in and its active accounts, by name."""
-
-    site: Site
-    connection: Connection
-    accounts: list[AdAccount]
-
-    def url(self, step: str, account: AdAccount | None = None) -> str:
-        """Return the address of a step of this set-up."""
-        query = {"sign_in": str(self.connection.public_id)} | ({"account": account.account_id} if account else {})
-        return f"{reverse(f'dashboard:connect-{step}', args=[self.site.public_id])}?{urlencode(query)}"
 
 
 # Accounts
@@ -90,7 +50,7 @@ class AccountChoice:
 @require_http_methods(["GET", "POST"])
 def accounts(request: HttpRequest, site_id: UUID) -> HttpResponse:
     """Choose accounts among those that the sign-in reaches now."""
-    setup = _enter(request, site_id)
+    setup = enter(request, site_id)
     if isinstance(setup, HttpResponse):
         return setup
     chosen = request.POST.getlist("account")
@@ -108,7 +68,7 @@ def accounts(request: HttpRequest, site_id: UUID) -> HttpResponse:
                 return redirect(setup.url("uet"))
             error = "Choose at least one account."
     customers, trouble = _reachable_by_customer(setup, chosen)
-    ctx = {**_frame(request, setup, "accounts"), "customers": customers, "trouble": trouble, "error": error}
+    ctx = {**step_frame(request, setup, "accounts"), "customers": customers, "trouble": trouble, "error": error}
     response = render(request, "dashboard/connect/accounts.html", ctx, status=422 if error else 200)
     return may_go_to_microsoft(response)
 
@@ -165,7 +125,7 @@ class TagChoice:
 @require_http_methods(["GET", "POST"])
 def uet(request: HttpRequest, site_id: UUID) -> HttpResponse:
     """Link each account's UET tag, or leave it unlinked."""
-    setup = _enter(request, site_id, needs_accounts=True)
+    setup = enter(request, site_id, needs_accounts=True)
     if isinstance(setup, HttpResponse):
         return setup
     errors: dict[str, str] = {}
@@ -181,7 +141,7 @@ def uet(request: HttpRequest, site_id: UUID) -> HttpResponse:
                     actor=person(request),
                 )
             return redirect(setup.url("goals"))
-    ctx = {**_frame(request, setup, "uet"), "choices": _tag_choices(request, setup, errors)}
+    ctx = {**step_frame(request, setup, "uet"), "choices": _tag_choices(request, setup, errors)}
     return render(request, "dashboard/connect/uet.html", ctx, status=422 if errors else 200)
 
 
@@ -241,177 +201,14 @@ def _likely_tag(account: AdAccount, tags: list[UetTag]) -> str:
     return seen[0] if len(seen) == 1 else ""
 
 
-# Goals
-
-
-@dataclass(frozen=True)
-class GoalRow:
-    """An event name, how often it came, and the goal and value that are chosen for it."""
-
-    index: int
-    event_name: str
-    seen: str
-    goal_id: str
-    value: str
-    error: str
-    hint: str
-
-
-@signed_in
-@require_http_methods(["GET", "POST"])
-def goals(request: HttpRequest, site_id: UUID) -> HttpResponse:
-    """Map events to goals, one account after the other; `sync` reads the goals anew and keeps what is chosen."""
-    setup = _enter(request, site_id, needs_accounts=True)
-    if isinstance(setup, HttpResponse):
-        return setup
-    account, following = _account_in_turn(request, setup)
-    now = timezone.now()
-    trouble, errors = None, dict[str, str]()
-    posted = request.POST if request.method == "POST" else None
-    names = event_names(setup.site)
-    if account.goals_synced_at is None or (posted is not None and "sync" in posted):
-        trouble = _sync(account, now)
-    if posted is not None and "sync" not in posted:
-        errors = _save_mapping(account, names, posted, request, now)
-        if not errors:
-            return redirect(setup.url("goals", following) if following else setup.url("enhanced"))
-    available = [goal for goal in account.goals.order_by("name", "pk") if goal.is_available]
-    rows = _goal_rows(setup.site, account, names, available, posted, errors, now)
-    ctx = {
-        **_frame(request, setup, "goals"),
-        "account": account,
-        "account_number": setup.accounts.index(account) + 1,
-        "goals": available,
-        "too_new": too_new(available, now),
-        "rows": rows,
-        "mapped_count": sum(bool(row.goal_id) for row in rows),
-        "error_count": len(errors),
-        "trouble": trouble,
-        "skip_url": setup.url("goals", following) if following else setup.url("enhanced"),
-    }
-    return render(request, "dashboard/connect/goals.html", ctx, status=422 if errors else 200)
-
-
-def event_names(site: Site) -> list[str]:
-    """Return the names that can be mapped: those offered, then those that the site has sent."""
-    return [name for name in event_names_seen(site, OFFERED_EVENTS) if EVENT_NAME.fullmatch(name)][:MAX_NAMES]
-
-
-def too_new(available: Iterable[ConversionGoal], now: datetime) -> list[tuple[ConversionGoal, datetime]]:
-    """Return the goals that Microsoft refuses until a moment ahead, with that moment (error 5615)."""
-    settle = timedelta(seconds=settings.GOAL_SETTLE_SECONDS)
-    moments = [(goal, goal.settles_at(settle)) for goal in available]
-    return [(goal, moment) for goal, moment in moments if moment is not None and moment > now]
-
-
-def seen_in_30_days(site: Site, now: datetime) -> dict[str, str]:
-    """Return how often each event name came, in words; of busy sites the newest 10,000 events are looked at."""
-    newest = site.events.filter(received_at__gte=now - EVENTS_LOOKED_BACK).order_by("-received_at", "-pk")
-    rows = Event.objects.filter(pk__in=newest.values("pk")[:EVENTS_LOOKED_AT]).values_list("name")
-    counts = dict(rows.annotate(count=Count("pk")))
-    of = "in 30 days" if sum(counts.values()) < EVENTS_LOOKED_AT else f"of the newest {EVENTS_LOOKED_AT:,}"
-    return {name: f"{count:,} {of}" for name, count in counts.items()}
-
-
-def _account_in_turn(request: HttpRequest, setup: Setup) -> tuple[AdAccount, AdAccount | None]:
-    asked = request.GET.get("account", "")
-    place = next((i for i, account in enumerate(setup.accounts) if account.account_id == asked), None)
-    if place is None:
-        if asked:
-            raise Http404
-        place = 0
-    following = setup.accounts[place + 1] if place + 1 < len(setup.accounts) else None
-    return setup.accounts[place], following
-
-
-def _sync(account: AdAccount, now: datetime) -> Trouble | None:
-    if account.goals_synced_at and now - account.goals_synced_at < SYNC_AGAIN_AFTER:
-        return None
-    try:
-        sync_goals(account, now)
-    except MicrosoftAdsError as error:
-        return in_words(error)
-    return None
-
-
-def _goal_rows(
-    site: Site,
-    account: AdAccount,
-    names: list[str],
-    available: list[ConversionGoal],
-    posted: Mapping[str, str] | None,
-    errors: Mapping[str, str],
-    now: datetime,
-) -> list[GoalRow]:
-    mapped = {mapping.event_name: mapping for mapping in account.mappings.select_related("goal")}
-    # Names are matched once: who has taken a mapping away does not find it chosen again.
-    is_first_time = not mapped and not account.mapping_changes.exists()
-    seen = seen_in_30_days(site, now)
-    rows = []
-    for index, name in enumerate(names):
-        current = rule_of(mapped.get(name))
-        goal_id, value, hint = (current.goal_id, _value_word(current), "") if current else ("", "event", "")
-        if posted is not None:
-            goal_id, value = posted.get(f"goal-{index}", goal_id), posted.get(f"value-{index}", value)
-        elif is_first_time:
-            likely = suggest_goal(name, available)
-            goal_id = likely.goal_id if likely else ""
-            hint = "" if likely or name not in seen else "No goal has a similar name."
-        rows.append(GoalRow(index, name, seen.get(name, "not seen yet"), goal_id, value, errors.get(name, ""), hint))
-    return rows
-
-
-def _value_word(rule: Rule) -> str:
-    return "fixed" if isinstance(rule.value, Decimal) else rule.value
-
-
-def _save_mapping(
-    account: AdAccount, names: list[str], posted: Mapping[str, str], request: HttpRequest, now: datetime
-) -> dict[str, str]:
-    """Save every row or none; return what is wrong, per event name."""
-    mapped = {mapping.event_name: rule_of(mapping) for mapping in account.mappings.select_related("goal")}
-    errors: dict[str, str] = {}
-    with transaction.atomic():
-        for index, name in enumerate(names):
-            # A name that came while the page was open is not in the form: it stays as it is.
-            if posted.get(f"name-{index}") != name:
-                continue
-            try:
-                set_mapping(account, name, _posted_rule(posted, index, mapped.get(name)), person(request), now)
-            except MappingRefused as refusal:
-                errors[name] = refusal.message
-        if errors:
-            transaction.set_rollback(True)
-    return errors
-
-
-def _posted_rule(posted: Mapping[str, str], index: int, current: Rule | None) -> Rule | None:
-    goal_id, value = posted.get(f"goal-{index}", ""), posted.get(f"value-{index}", "event")
-    if not goal_id:
-        return None
-    when = current.when if current else ""
-    if value == "fixed" and current is not None:
-        return Rule(goal_id, current.value, when)
-    return Rule(goal_id, "none" if value == "none" else "event", when)
-
-
 # Enhanced conversions, and done
-
-
-@dataclass(frozen=True)
-class Coverage:
-    """How many of an event's newest occurrences carry hashed customer data, in whole per cent."""
-
-    event_name: str
-    email: int
-    phone: int
 
 
 @signed_in
 @require_http_methods(["GET", "POST"])
 def enhanced(request: HttpRequest, site_id: UUID) -> HttpResponse:
     """Switch hashed customer data on or off, per account."""
-    setup = _enter(request, site_id, needs_accounts=True)
+    setup = enter(request, site_id, needs_accounts=True)
     if isinstance(setup, HttpResponse):
         return setup
     if request.method == "POST":
@@ -426,27 +223,11 @@ def enhanced(request: HttpRequest, site_id: UUID) -> HttpResponse:
     names = {mapping.event_name for account in setup.accounts for mapping in account.mappings.all()}
     plain = [account.name for account in setup.accounts if _has_plain_goals_only(account)]
     ctx = {
-        **_frame(request, setup, "enhanced"),
+        **step_frame(request, setup, "enhanced"),
         "coverage": coverage(setup.site, names or set(OFFERED_EVENTS), timezone.now()),
         "plain_named": wording.listed(plain),
     }
     return render(request, "dashboard/connect/enhanced.html", ctx)
-
-
-def coverage(site: Site, names: Iterable[str], now: datetime) -> list[Coverage]:
-    """Return which share of the newest events carries hashed e-mail and phone, per name, the most frequent first."""
-    newest = site.events.filter(received_at__gte=now - EVENTS_LOOKED_BACK).order_by("-received_at", "-pk")
-    rows = (
-        Event.objects.filter(pk__in=newest.values("pk")[:EVENTS_LOOKED_AT], name__in=list(names))
-        .values_list("name")
-        .annotate(
-            count=Count("pk"),
-            emails=Count("pk", filter=~Q(email_sha256="")),
-            phones=Count("pk", filter=~Q(phone_sha256="")),
-        )
-        .order_by("-count", "name")
-    )
-    return [Coverage(name, emails * 100 // number, phones * 100 // number) for name, number, emails, phones in rows]
 
 
 def _has_plain_goals_only(account: AdAccount) -> bool:
@@ -458,13 +239,13 @@ def _has_plain_goals_only(account: AdAccount) -> bool:
 @require_GET
 def done(request: HttpRequest, site_id: UUID) -> HttpResponse:
     """Say what is set up, and what is not."""
-    setup = _enter(request, site_id, needs_accounts=True)
+    setup = enter(request, site_id, needs_accounts=True)
     if isinstance(setup, HttpResponse):
         return setup
     mapped = [(account, account.mappings.filter(is_active=True).count()) for account in setup.accounts]
     first = setup.accounts[0]
     ctx = {
-        **_frame(request, setup, "done"),
+        **step_frame(request, setup, "done"),
         "live_named": wording.listed([account.name for account, count in mapped if count]),
         "live_count": sum(bool(count) for _, count in mapped),
         "mapped": [
@@ -476,61 +257,3 @@ def done(request: HttpRequest, site_id: UUID) -> HttpResponse:
         "logs_url": account_url(setup.site, first, "logs"),
     }
     return render(request, "dashboard/connect/done.html", ctx)
-
-
-# Every step
-
-
-def _enter(request: HttpRequest, site_id: UUID, *, needs_accounts: bool = False) -> Setup | HttpResponse:
-    """Return what the step works on, or where to go instead.
-
-    Raises Http404 for a sign-in that the site does not have.
-    """
-    site, _ = site_for(request, site_id, *CONNECT)
-    connection = _sign_in(request, site)
-    if connection is None:
-        say_next(request, "info", "Connect Microsoft Advertising first", "The steps follow after the sign-in.")
-        return redirect("dashboard:integrations", site.public_id)
-    if not connection.is_usable:
-        say_next(request, "bad", f"{connection} needs someone first", "Its card says what to do.")
-        return redirect("dashboard:integrations", site.public_id)
-    accounts = list(connection.ad_accounts.filter(is_active=True).order_by("name", "pk"))
-    setup = Setup(site, connection, accounts)
-    if needs_accounts and not accounts:
-        return redirect(setup.url("accounts"))
-    return setup
-
-
-def _sign_in(request: HttpRequest, site: Site) -> Connection | None:
-    asked = request.GET.get("sign_in", "")
-    if not asked:
-        usable = site.connections.filter(status=Connection.Status.CONNECTED)
-        return usable.order_by("-connected_at", "-pk").first()
-    try:
-        found = site.connections.filter(public_id=UUID(asked)).first()
-    except ValueError as error:
-        raise Http404 from error
-    if found is None:
-        raise Http404
-    return found
-
-
-def _frame(request: HttpRequest, setup: Setup, key: str) -> dict[str, object]:
-    place = next(i for i, step in enumerate(STEPS) if step.key == key)
-    steps = [
-        (step.label, setup.url(step.key) if i < place else "", "done" if i < place else "", i == place)
-        for i, step in enumerate(STEPS)
-    ]
-    return {
-        "site": setup.site,
-        "zone": zone_of(setup.site),
-        "now": timezone.now(),
-        "connection": setup.connection,
-        "accounts": setup.accounts,
-        "step": STEPS[place],
-        "steps": steps,
-        "here": request.get_full_path(),
-        "previous": setup.url(STEPS[place - 1].key) if place else "",
-        "next": setup.url(STEPS[place + 1].key) if place + 1 < len(STEPS) else "",
-        "can_connect": True,
-    }

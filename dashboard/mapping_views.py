@@ -11,7 +11,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from dashboard import mapping_forms
 from dashboard.account_frame import account_frame
-from dashboard.connect_views import seen_in_30_days
+from dashboard.event_counts import seen_in_30_days
 from dashboard.frame import account_url
 from dashboard.guards import MAP, AccountEntry, account_for, by_htmx, may, person, role_names, signed_in
 from dashboard.mapping_forms import Row

@@ -4,7 +4,7 @@ from django.urls import URLPattern, URLResolver, include, path, register_convert
 from django.urls.converters import StringConverter
 from django.views.generic import RedirectView
 
-from dashboard import connect_views, integration_views, site_views
+from dashboard import connect_goals, connect_views, integration_views, site_views
 from dashboard.account_urls import of_an_account
 
 
@@ -23,7 +23,7 @@ of_a_site: list[URLPattern | URLResolver] = [
     path("integrations/<uuid:connection_id>/disconnect/", integration_views.disconnect, name="connection-disconnect"),
     path("connect/accounts/", connect_views.accounts, name="connect-accounts"),
     path("connect/uet/", connect_views.uet, name="connect-uet"),
-    path("connect/goals/", connect_views.goals, name="connect-goals"),
+    path("connect/goals/", connect_goals.goals, name="connect-goals"),
     path("connect/enhanced/", connect_views.enhanced, name="connect-enhanced"),
     path("connect/done/", connect_views.done, name="connect-done"),
     path("accounts/<msid:account_id>/", include(of_an_account)),

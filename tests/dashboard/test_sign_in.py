@@ -57,6 +57,19 @@ class SigningIn(SignInCase):
             with self.subTest(email=email, password=password):
                 self.assertContains(self.sign_in(email, password), "form-hint down", status_code=422)
 
+    def test_an_address_longer_than_any_is_a_mismatch_like_another(self) -> None:
+        for domain in ("example.com", "a." * 120 + "example.com"):
+            with self.subTest(domain=domain[:10]):
+                self.assertEqual(self.sign_in(f"{'x' * 60}@{domain}").status_code, 422)
+        answer = self.client.post("/admin/login/", {"username": "x" * 5000 + "\0", "password": "x"})
+        self.assertEqual(answer.status_code, 200)
+
+    def test_odd_fields_beside_a_failure_do_not_break_its_record(self) -> None:
+        answer = self.client.post(
+            "/login/?next=%00&x=%00", {"login": "a@b.co", "password": "x", "next": "\0", "y\0": "1"}
+        )
+        self.assertEqual(answer.status_code, 422)
+
     def test_signing_out_takes_a_click_and_says_so(self) -> None:
         self.client.force_login(self.alice)
         self.assertContains(self.client.get("/logout/"), "Sign out?")
