@@ -16,7 +16,7 @@ from django.db import transaction
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from forwarding.counts import Move, record_moves
-from forwarding.models import WAITING, Attempt, Delivery, Hold, Operation, Status, Upload
+from forwarding.models import Attempt, Delivery, Hold, Operation, Status, Upload
 from forwarding.retry import CLOCK_MARGIN
 from integrations.models import AdAccount, Connection
 
@@ -63,21 +63,21 @@ def claim(account_id: int, operation: Operation, now: datetime) -> Upload | None
         upload.account = account
         return _take_over(upload, now) if upload.leased_until <= now else None
     due = Delivery.objects.due(now).filter(account=account, kind__in=operation.kinds, expires_at__gt=now)
-    listed = list(due.values_list("pk", "next_attempt_at")[:MAX_ROWS])
-    if not listed or (len(listed) < MAX_ROWS and _waits_for_company(listed[0][1], now)):
+    listed = list(due.values_list("pk", flat=True)[:MAX_ROWS])
+    if not listed or (len(listed) < MAX_ROWS and _waits_for_company(listed[0], now)):
         return None
     return Upload.objects.create(
         account=account,
         operation=operation,
-        delivery_ids=[pk for pk, _ in listed],
+        delivery_ids=listed,
         started_at=now,
         leased_until=_lease_end(now),
     )
 
 
-def _waits_for_company(oldest_due_since: datetime | None, now: datetime) -> bool:
-    linger = timedelta(seconds=settings.UPLOAD_LINGER_SECONDS)
-    return oldest_due_since is not None and now < oldest_due_since + linger
+def _waits_for_company(oldest: int, now: datetime) -> bool:
+    lingered_since = now - timedelta(seconds=settings.UPLOAD_LINGER_SECONDS)
+    return Delivery.objects.filter(pk=oldest, next_attempt_at__gt=lingered_since).exists()
 
 
 def _lease_end(now: datetime) -> datetime:
@@ -125,9 +125,7 @@ def _set_aside(upload: Upload, now: datetime) -> None:
 @transaction.atomic
 def expire(now: datetime, limit: int = MAX_ROWS) -> int:
     """Fail up to `limit` deliveries that waited until Microsoft would refuse them as too old; return how many."""
-    waiting = Delivery.objects.filter(status__in=WAITING, next_attempt_at__isnull=False)
-    too_old = waiting.filter(expires_at__lte=now).order_by("expires_at")
-    found = list(too_old.select_for_update(skip_locked=True)[:limit])
+    found = list(Delivery.objects.too_old(now).select_for_update(skip_locked=True)[:limit])
     on_their_way = listed_in_open_uploads({row.account_id for row in found})
     rows = [row for row in found if row.pk not in on_their_way]
     Delivery.objects.filter(pk__in=[row.pk for row in rows]).update(

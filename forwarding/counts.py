@@ -11,6 +11,7 @@ from django.db.models import Count, Sum
 from django.db.models.functions import TruncDate
 
 from forwarding.models import DailyCount, Delivery, Status
+from forwarding.upload_rows import UploadRow
 
 _Key = tuple[int, date, str, str, str]  # account, day, goal name, status, currency
 
@@ -19,7 +20,7 @@ _Key = tuple[int, date, str, str, str]  # account, day, goal name, status, curre
 class Move:
     """A delivery that changed its status; `before` is None for one that comes, `after` for one that goes."""
 
-    delivery: Delivery
+    delivery: Delivery | UploadRow
     before: str | None
     after: str | None
 
@@ -41,7 +42,7 @@ def record_moves(moves: Iterable[Move], now: datetime) -> None:
         _add(rows, now)
 
 
-def _key(delivery: Delivery, status: str) -> _Key:
+def _key(delivery: Delivery | UploadRow, status: str) -> _Key:
     goal = delivery.skip_reason if status == Status.SKIPPED else delivery.goal_name
     return delivery.account_id, delivery.created_at.astimezone(UTC).date(), goal, status, delivery.currency
 

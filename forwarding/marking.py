@@ -15,6 +15,7 @@ from django.db import transaction
 from forwarding.counts import Move, record_moves
 from forwarding.models import MAX_MESSAGE_CHARS, MAX_SYMBOL_CHARS, Attempt, Delivery, Hold, Status, Upload
 from forwarding.retry import Verdict, Waits, after_no_answer, after_refusal
+from forwarding.upload_rows import UploadRow, among
 from integrations.microsoft_ads.errors import MicrosoftAdsError, WhatToDo
 from integrations.microsoft_ads.shapes import ApplyResult, ItemError
 from integrations.models import AdAccount, Connection
@@ -37,7 +38,7 @@ def waits() -> Waits:
 
 
 def record_answer(
-    upload: Upload, deliveries: Sequence[Delivery], answer: ApplyResult, seconds: float, now: datetime
+    upload: Upload, deliveries: Sequence[UploadRow], answer: ApplyResult, seconds: float, now: datetime
 ) -> bool:
     """Mark every row by Microsoft's answer; return False, nothing written, when the upload is no longer ours."""
     refused = [
@@ -66,7 +67,7 @@ def record_answer(
 
 
 def record_failure(
-    upload: Upload, deliveries: Sequence[Delivery], error: MicrosoftAdsError, seconds: float, now: datetime
+    upload: Upload, deliveries: Sequence[UploadRow], error: MicrosoftAdsError, seconds: float, now: datetime
 ) -> bool:
     """Mark a call that brought no answer about its rows; return False when the upload is no longer ours.
 
@@ -104,14 +105,14 @@ def _finish(upload: Upload, **fields: object) -> bool:
     return False
 
 
-def _mark_delivered(deliveries: Sequence[Delivery], upload: Upload, now: datetime) -> None:
+def _mark_delivered(deliveries: Sequence[UploadRow], upload: Upload, now: datetime) -> None:
     if not deliveries:
         return
-    by_attempts: dict[int, list[Delivery]] = defaultdict(list)
+    by_attempts: dict[int, list[UploadRow]] = defaultdict(list)
     for delivery in deliveries:
         by_attempts[delivery.attempts].append(delivery)
     for attempts, group in by_attempts.items():
-        Delivery.objects.filter(pk__in=[row.pk for row in group]).update(
+        Delivery.objects.filter(pk__in=among([row.pk for row in group])).update(
             status=Status.DELIVERED,
             delivered_at=now,
             attempts=attempts + 1,
@@ -126,20 +127,20 @@ def _mark_delivered(deliveries: Sequence[Delivery], upload: Upload, now: datetim
     record_moves((Move(row, row.status, Status.DELIVERED) for row in deliveries), now)
 
 
-def _mark_refused(refused: Sequence[tuple[Delivery, ItemError]], upload: Upload, now: datetime) -> None:
+def _mark_refused(refused: Sequence[tuple[UploadRow, ItemError]], upload: Upload, now: datetime) -> None:
     for delivery, error in refused:
         verdict = _verdict(delivery, error.what_to_do, now)
         outcome = Attempt.Outcome.REFUSED if verdict.status == Status.FAILED else Attempt.Outcome.RETRY
         _mark([delivery], verdict, error, outcome, upload, now)
 
 
-def _verdict(delivery: Delivery, what: WhatToDo, now: datetime) -> Verdict:
+def _verdict(delivery: UploadRow, what: WhatToDo, now: datetime) -> Verdict:
     conversion_at = datetime.fromisoformat(delivery.conversion_time).astimezone(UTC)
     return after_refusal(what, attempts=delivery.attempts + 1, now=now, conversion_at=conversion_at, waits=waits())
 
 
 def _mark(
-    deliveries: Sequence[Delivery],
+    deliveries: Sequence[UploadRow],
     verdict: Verdict,
     error: ItemError,
     outcome: Attempt.Outcome,
@@ -151,11 +152,11 @@ def _mark(
         "error_symbol": error.symbol[:MAX_SYMBOL_CHARS],
         "error_message": error.message[:MAX_MESSAGE_CHARS],
     }
-    by_attempts: dict[int, list[Delivery]] = defaultdict(list)
+    by_attempts: dict[int, list[UploadRow]] = defaultdict(list)
     for delivery in deliveries:
         by_attempts[delivery.attempts].append(delivery)
     for attempts, group in by_attempts.items():
-        Delivery.objects.filter(pk__in=[row.pk for row in group]).update(
+        Delivery.objects.filter(pk__in=among([row.pk for row in group])).update(
             status=verdict.status,
             hold_reason=verdict.hold or "",
             attempts=attempts + verdict.burns_attempt,
@@ -165,7 +166,7 @@ def _mark(
             **said,
         )
     Attempt.objects.bulk_create(
-        Attempt(delivery=row, upload=upload, outcome=outcome, created_at=now, **said) for row in deliveries
+        Attempt(delivery_id=row.pk, upload=upload, outcome=outcome, created_at=now, **said) for row in deliveries
     )
     record_moves((Move(row, row.status, verdict.status) for row in deliveries), now)
 

@@ -145,6 +145,11 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
         """Return what may be sent now, the longest waiting first. Whether its account may send is not asked here."""
         return self.filter(status__in=WAITING, next_attempt_at__lte=now).order_by("next_attempt_at", "pk")
 
+    def too_old(self, now: datetime) -> "DeliveryQuerySet":
+        """Return what waited until Microsoft would refuse it as too old, the oldest first."""
+        waiting = self.filter(status__in=WAITING, next_attempt_at__isnull=False)
+        return waiting.filter(expires_at__lte=now).order_by("expires_at")
+
 
 class Delivery(models.Model):
     """One thing Microsoft should know, and what became of it."""

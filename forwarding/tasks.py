@@ -4,7 +4,6 @@ import logging
 import time
 from datetime import datetime, timedelta
 
-from django.db.models import QuerySet
 from django.utils import timezone
 from django_q.tasks import async_task
 
@@ -15,6 +14,7 @@ from forwarding.marking import record_answer, record_failure
 from forwarding.models import Delivery, Heartbeat, Operation, Upload
 from forwarding.sweeping import SweepReport
 from forwarding.sweeping import sweep as sweep_rows
+from forwarding.upload_rows import UploadRow, rows_of
 from integrations.microsoft import client_for, oauth_app
 from integrations.microsoft_ads.errors import MicrosoftAdsError
 from integrations.microsoft_ads.shapes import OfflineConversion
@@ -87,7 +87,7 @@ def deliver(account_id: int) -> int:
 
 def send(upload: Upload) -> None:
     """Make the upload's one call, outside any transaction, and write down what became of it."""
-    deliveries = _in_order(upload)
+    deliveries = rows_of(upload)
     started = time.monotonic()
     try:
         answer = client_for(upload.account).apply_offline_conversions([to_conversion(row) for row in deliveries])
@@ -98,7 +98,7 @@ def send(upload: Upload) -> None:
         record_answer(upload, deliveries, answer, time.monotonic() - started, timezone.now())
 
 
-def to_conversion(delivery: Delivery) -> OfflineConversion:
+def to_conversion(delivery: Delivery | UploadRow) -> OfflineConversion:
     """Return what Microsoft is sent of a delivery: from frozen columns only, so the same row gives the same bytes."""
     return OfflineConversion(
         goal_name=delivery.goal_name,
@@ -109,12 +109,6 @@ def to_conversion(delivery: Delivery) -> OfflineConversion:
         value=delivery.value,
         currency=delivery.currency,
     )
-
-
-def _in_order(upload: Upload) -> list[Delivery]:
-    rows: QuerySet[Delivery] = Delivery.objects.filter(pk__in=upload.delivery_ids)
-    by_pk = {row.pk: row for row in rows}
-    return [by_pk[pk] for pk in upload.delivery_ids]
 
 
 def hint() -> None:

@@ -30,14 +30,16 @@ class UploadRow(NamedTuple):
     attempts: int
     created_at: datetime
 
-    # What is skipped is in no upload.
-    skip_reason = ""
+    @property
+    def skip_reason(self) -> str:
+        """Nothing: what is skipped is in no upload."""
+        return ""
 
 
 def rows_of(upload: Upload) -> list[UploadRow]:
     """Read the upload's deliveries in the order in which they are sent."""
     rows = Delivery.objects.filter(pk__in=among(upload.delivery_ids)).values_list(*UploadRow._fields)
-    by_pk = {row[0]: UploadRow(*row) for row in rows.iterator()}
+    by_pk = {row[0]: UploadRow(*row) for row in rows}
     return [by_pk[pk] for pk in upload.delivery_ids]
 
 

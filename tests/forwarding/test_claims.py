@@ -3,10 +3,12 @@
 from datetime import timedelta
 from typing import Any
 
+from django.db import connection
+from django.db.models import QuerySet
 from django.test import override_settings
 
 from forwarding.claims import MAX_TAKEOVERS, accounts_to_serve, claim, expire
-from forwarding.models import Delivery, Hold, Operation, Status, Upload
+from forwarding.models import Delivery, Hold, Kind, Operation, Status, Upload
 from forwarding.planning import plan_all
 from integrations.models import AdAccount, Connection
 from tests.cast import NOON, CastTestCase, store_event
@@ -76,6 +78,22 @@ class TestClaim(ClaimTestCase):
         AdAccount.objects.update(held_until=NOW)
         Connection.objects.update(status=Connection.Status.CONNECTED)
         self.assertIsNotNone(self.claim())
+
+
+class TestIndexes(ClaimTestCase):
+    def plan_of(self, rows: QuerySet[Delivery]) -> str:
+        """Return how the database would find the rows, were the table too long to be read through."""
+        if connection.vendor == "postgresql":
+            with connection.cursor() as cursor:
+                cursor.execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_sort = off")
+        return rows.explain()
+
+    def test_history_costs_a_claim_nothing(self) -> None:
+        due = Delivery.objects.due(NOW).filter(account=self.account, kind__in=[Kind.CONVERSION])
+        self.assertIn("delivery_due", self.plan_of(due[:1000]))
+
+    def test_history_costs_a_sweep_nothing(self) -> None:
+        self.assertIn("delivery_expiring", self.plan_of(Delivery.objects.too_old(NOW)[:1000]))
 
 
 class TestTakeOver(ClaimTestCase):

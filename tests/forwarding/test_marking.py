@@ -12,6 +12,7 @@ from forwarding.counts import rebuild
 from forwarding.marking import record_answer, record_failure
 from forwarding.models import Attempt, DailyCount, Delivery, Hold, Operation, Status, Upload
 from forwarding.planning import plan_all
+from forwarding.upload_rows import UploadRow, rows_of
 from integrations.microsoft_ads.errors import Fault, MicrosoftAdsError, NoAnswer, WhatToDo
 from integrations.microsoft_ads.shapes import ApplyResult, ItemError, ItemResult
 from integrations.models import AdAccount, Connection
@@ -34,7 +35,7 @@ def counted() -> list[tuple[str, int, Decimal]]:
 
 class MarkTestCase(CastTestCase):
     upload: Upload
-    rows: list[Delivery]
+    rows: list[UploadRow]
 
     def open(self, orders: int = 1) -> None:
         for order in range(orders):
@@ -46,7 +47,7 @@ class MarkTestCase(CastTestCase):
         upload = claim(self.account.pk, Operation.CONVERSIONS, NOW)
         assert upload is not None
         self.upload = upload
-        self.rows = list(Delivery.objects.filter(pk__in=upload.delivery_ids).order_by("pk"))
+        self.rows = rows_of(upload)
 
     def answered(self, *items: ItemResult) -> bool:
         return record_answer(self.upload, self.rows, answer(*items), 0.4, NOW)
@@ -77,7 +78,7 @@ class TestAnswers(MarkTestCase):
         self.open(2)
         self.answered(ACCEPTED, REFUSED)
         attempt = Attempt.objects.get()
-        self.assertEqual((attempt.delivery, attempt.outcome), (self.rows[1], Attempt.Outcome.REFUSED))
+        self.assertEqual((attempt.delivery_id, attempt.outcome), (self.rows[1].pk, Attempt.Outcome.REFUSED))
 
     def test_a_late_answer_after_a_takeover_changes_nothing(self) -> None:
         self.open()
