@@ -85,7 +85,8 @@ class TestTheNavigationWithinAPage:
         shop.page.add_script_tag(url="https://convultra.test/sdk/convultra.v1.js")
         assert shop.do("Convultra.init('wk_test'), Convultra.clickId()") is None
         shop.page.go_back()
-        assert shop.do("Convultra.clickId()") == CLICK
+        shop.settle()
+        assert [click["msclkid"] for click in shop.sent("clicks")] == [CLICK]
 
     def test_a_router_that_cleans_the_address_first_hides_nothing(self, shop: Shop) -> None:
         shop.head = STUB

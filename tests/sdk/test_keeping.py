@@ -121,6 +121,13 @@ class TestTheLife:
         shop.visit("https://www.shop.test/next")
         assert shop.do("Convultra.clickId()") == OTHER_CLICK
 
+    def test_a_click_of_a_moment_that_cannot_be_is_dropped(self, shop: Shop) -> None:
+        shop.page.clock.set_fixed_time(_now() + 400 * DAY)
+        shop.visit(LANDING)
+        shop.page.clock.set_fixed_time(_now())
+        shop.visit("https://www.shop.test/next")
+        assert shop.do("Convultra.clickId()") is None
+
 
 class TestWithoutStorage:
     def test_the_page_s_memory_has_to_do(self, shop: Shop) -> None:
