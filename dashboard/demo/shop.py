@@ -17,7 +17,7 @@ def shop(request: HttpRequest) -> HttpResponse:
     if site is None:
         raise Http404
     account = site.ad_accounts.filter(account_id=ACCOUNT_ID).first()
-    logs = reverse("dashboard:forward-logs", args=[site.public_id, ACCOUNT_ID]) if account else ""
+    logs = reverse("dashboard:account-logs", args=[site.public_id, ACCOUNT_ID]) if account else ""
     ctx = {
         "site": site,
         "products": PRODUCTS,

@@ -57,7 +57,8 @@ class TestCanaries(RoadTestCase):
         User.objects.filter(pk=self.alice.pk).update(is_staff=True, is_superuser=True)
         self.client.force_login(User.objects.get(pk=self.alice.pk))
         account = [self.site.public_id, self.account.account_id]
-        names = [("integrations", account[:1]), ("forward-logs", account), ("mapping", account), ("account", account)]
+        names = [("integrations", account[:1])]
+        names += [(f"account-{page}", account) for page in ("overview", "mapping", "settings", "logs")]
         addresses = [reverse(f"dashboard:{name}", args=args) for name, args in names]
         addresses += [
             reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist")
