@@ -35,12 +35,12 @@ class Step:
 
 @dataclass(frozen=True)
 class Notice:
-    """What happened, why, and what to do, with the page that does it ("" where none does)."""
+    """What happened, why, and what to do, with the page where it is done ("" where none is)."""
 
     look: str
     title: str
     text: str
-    action: str = ""
+    page: str = ""
 
 
 @dataclass(frozen=True)
@@ -80,17 +80,7 @@ def notice(delivery: Delivery, now: datetime, zone: ZoneInfo) -> Notice | None:
     stopped = delivery.status in WAITING and account_stop(delivery.account) is not None
     looks = {Status.FAILED: "bad", Status.RETRYING: "warn", Status.SKIPPED: "info"}
     look = "warn" if stopped else looks.get(Status(delivery.status), "info")
-    return Notice(look, words.title, text, _action(delivery, f"{words.fix} {words.cause}"))
-
-
-def _action(delivery: Delivery, advice: str) -> str:
-    """Return the page that the advice sends people to: `mapping`, `settings`, `integrations` or none."""
-    if not delivery.account.is_active or "Integrations page" in advice:
-        return "integrations"
-    if delivery.account.paused_at is not None and delivery.status in WAITING:
-        return "settings"
-    about_goals = ("Goal mapping", "map the event", "Map the event", "Map this event")
-    return "mapping" if any(words in advice for words in about_goals) else ""
+    return Notice(look, words.title, text, words.page)
 
 
 def timeline(delivery: Delivery, attempts: Sequence[Attempt], now: datetime) -> list[Step]:
@@ -158,7 +148,9 @@ def exchange(delivery: Delivery) -> Exchange | None:
     """
     if delivery.status == Status.SKIPPED or delivery.kind != Kind.CONVERSION:
         return None
-    request = json.dumps(_shortened(json.loads(conversions_body([to_conversion(delivery)]))), indent=2)
+    request = json.dumps(
+        _shortened(json.loads(conversions_body([to_conversion(delivery)]))), indent=2, ensure_ascii=False
+    )
     upload = delivery.last_upload
     if upload is None or sent_at(delivery) is None:
         return Exchange(f"Request to {Operation.CONVERSIONS.label}, not sent yet", request)

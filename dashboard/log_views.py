@@ -165,7 +165,7 @@ def _story_context(entry: AccountEntry, delivery_id: UUID) -> dict[str, object]:
         "settings": ("Open settings", account_url(entry.site, entry.account, "settings")),
         "integrations": ("Open integrations", url_or_nothing("integrations", entry.site.public_id)),
     }
-    label, href = pages.get(notice.action if notice else "", ("", ""))
+    label, href = pages.get(notice.page if notice else "", ("", ""))
     (row,) = forward_logs.drawn_rows([found], entry.account, now, zone)
     return {
         **fragment_frame(entry, now),

@@ -63,6 +63,7 @@ class State:
     icon: str
     word: str
     note: str = ""
+    ready_at: datetime | None = None
 
 
 @dataclass
@@ -247,7 +248,7 @@ def _state(goal: ConversionGoal, now: datetime, stop: str) -> tuple[State, str]:
     ready_at = goal.settles_at(settle)
     if ready_at is not None and ready_at > now:
         note = f"New goals need {wording.duration(settle.total_seconds())}"
-        return State("pending", "hourglass", "Too new", note), ""
+        return State("pending", "hourglass", "Too new", note, ready_at), ""
     if stop:
         return State("pending", "clock", "Held", stop), ""
     return State("delivered", "check", "Delivering"), ""

@@ -20,11 +20,15 @@ Writer = Callable[[datetime], str]
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """What happened, why, and what to do about it. `fix` is empty where nothing has to be done."""
+    """What happened, why, and what to do about it. `fix` is empty where nothing has to be done.
+
+    `page` is where in Convultra the fix is made: `mapping`, `settings` or `integrations`, "" for elsewhere.
+    """
 
     title: str
     cause: str
     fix: str = ""
+    page: str = ""
 
 
 _CLICK_MISSING = Words(
@@ -37,11 +41,14 @@ _CLICK_INVALID = Words(
     "Microsoft does not recognise the click ID.",
     "Store all 32 characters of msclkid on the landing page, unchanged.",
 )
-_GOAL_NAME_MISSING = Words("Goal not found", "The conversion was sent without a goal.", "Map this event to a goal.")
+_GOAL_NAME_MISSING = Words(
+    "Goal not found", "The conversion was sent without a goal.", "Map this event to a goal.", "mapping"
+)
 _GOAL_UNKNOWN = Words(
     "Goal not found",
     "Microsoft knows no offline goal of this name. It was renamed, deleted, or is of another type.",
     "Sync the goals, map the event again, then retry.",
+    "mapping",
 )
 _GOAL_TOO_NEW = Words("Goal is too new", "Microsoft takes conversions two hours after a goal was created.", "")
 _TIME = Words(
@@ -77,6 +84,7 @@ _ATTRIBUTION = Words(
     "Goal uses external attribution",
     "This goal expects attribution credit, which Convultra does not send.",
     "Map the event to an ordinary offline goal.",
+    "mapping",
 )
 _ADJUSTMENT = Words(
     "Adjustment refused",
@@ -86,7 +94,10 @@ _ADJUSTMENT = Words(
 _BUSY = Words("Microsoft had a problem", "Microsoft could not process the call.", "")
 _RATE = Words("Rate limit", "Microsoft asked us to slow down.", "")
 _RECONNECT = Words(
-    "Needs reconnect", "Microsoft no longer accepts this sign-in.", "Reconnect the sign-in on the Integrations page."
+    "Needs reconnect",
+    "Microsoft no longer accepts this sign-in.",
+    "Reconnect the sign-in on the Integrations page.",
+    "integrations",
 )
 _PERMISSION = Words(
     "No permission for this account",
@@ -187,11 +198,13 @@ PAUSED = Words(
     "Forwarding is paused",
     "Somebody paused this account. Its conversions are kept.",
     "Resume forwarding on the account's page.",
+    "settings",
 )
 REMOVED = Words(
     "Account was removed",
     "This account was removed from the site before the conversion was sent.",
     "Connect the account again on the Integrations page.",
+    "integrations",
 )
 
 HOLDS: dict[Hold, Words] = {
@@ -210,12 +223,16 @@ HOLDS: dict[Hold, Words] = {
 
 SKIPS: dict[Skip, Words] = {
     Skip.NOT_MAPPED: Words(
-        "No goal mapped", "Events without a goal are not forwarded.", "Map this event on the Goal mapping tab."
+        "No goal mapped",
+        "Events without a goal are not forwarded.",
+        "Map this event on the Goal mapping tab.",
+        "mapping",
     ),
     Skip.FILTERED: Words(
         "Left out by the mapping's condition",
         "The mapping forwards only some of these events, and this one does not satisfy its condition.",
         "Change the condition on the Goal mapping tab.",
+        "mapping",
     ),
     Skip.NO_CONSENT: Words(
         "Ad consent refused", "The visitor did not allow advertising storage, so nothing is sent.", ""
@@ -225,6 +242,7 @@ SKIPS: dict[Skip, Words] = {
         "No Microsoft click ID",
         "No click ID came with the event, and none is known for this visitor, order or person.",
         "Install the SDK on the landing page, or turn on enhanced conversions.",
+        "settings",
     ),
     Skip.SAME_ORDER: Words(
         "Same order sent twice", "Another event of this transaction is already forwarded to this goal.", ""
@@ -296,10 +314,10 @@ def explain(delivery: Delivery) -> Words | None:
     title = f"Microsoft does not know a goal called “{delivery.goal_name}”"
     goal = delivery.goal
     if goal is None or (goal.is_available and goal.name == delivery.goal_name):
-        return Words(title, words.cause, words.fix)
+        return Words(title, words.cause, words.fix, words.page)
     if goal.gone_at is not None:
         cause = "The goal no longer exists in Microsoft Advertising."
-        return Words(title, cause, "Map the event to another goal.")
+        return Words(title, cause, "Map the event to another goal.", "mapping")
     if goal.name != delivery.goal_name:
         cause = f"The goal is called “{goal.name}” now, so the name that was sent no longer matches."
         return Words(title, cause, "New conversions go out under the new name.")
