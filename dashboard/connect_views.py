@@ -248,10 +248,7 @@ def done(request: HttpRequest, site_id: UUID) -> HttpResponse:
         **step_frame(request, setup, "done"),
         "live_named": wording.listed([account.name for account, count in mapped if count]),
         "live_count": sum(bool(count) for _, count in mapped),
-        "mapped": [
-            (account, count, account_url(setup.site, account, "mapping") or setup.url("goals", account))
-            for account, count in mapped
-        ],
+        "mapped": [(account, count, account_url(setup.site, account, "mapping")) for account, count in mapped],
         "enhanced_named": wording.listed([account.name for account in setup.accounts if account.enhanced_conversions]),
         "tag_named": wording.listed([account.name for account in setup.accounts if account.uet_tag_id]),
         "logs_url": account_url(setup.site, first, "logs"),

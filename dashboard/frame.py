@@ -75,10 +75,7 @@ def site_frame(request: HttpRequest, site: Site, role: Role, nav: str, *crumbs: 
             "role": role,
             "zone": zone_of(site),
             "can_connect": guards.may(role, guards.CONNECT),
-            "can_map": guards.may(role, guards.MAP),
-            "can_test": guards.may(role, guards.TEST),
             "needed_to_connect": guards.role_names(guards.CONNECT),
-            "needed_to_map": guards.role_names(guards.MAP),
             "accounts": accounts,
             "organisation_name": site.organisation.name,
             "site_doors": _doors(_SITE_PAGES, site, {"integrations": _needing_someone(accounts)}),
@@ -153,5 +150,4 @@ def _needing_someone(accounts: list[AdAccount]) -> int:
 
 def _account_door(site: Site, account: AdAccount) -> Door:
     health = account_health(account)
-    href = account_url(site, account) or account_url(site, account, "mapping")
-    return Door(account.account_id, account.name, href or site_url(site), look=health.look, word=health.word)
+    return Door(account.account_id, account.name, account_url(site, account), look=health.look, word=health.word)

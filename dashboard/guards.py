@@ -1,8 +1,7 @@
 """The only doors: who is signed in, which rows they may see, and which role an action needs.
 
 A stranger gets 404, in the same words as for a row that does not exist; a colleague without the role gets 403 and is
-told which role it takes. Owners and admins run the integration, marketers map and correct, developers test and retry,
-viewers look.
+told which role it takes. Owners and admins run the integration, marketers map as well, developers and viewers look.
 """
 
 from collections.abc import Callable
@@ -25,8 +24,7 @@ from integrations.models import AdAccount, Connection
 
 # Who may do what. A door without roles is open to all five.
 CONNECT = (Role.OWNER, Role.ADMIN)  # connect, reconnect, disconnect, choose accounts; also an account's settings
-MAP = (Role.OWNER, Role.ADMIN, Role.MARKETER)  # mapping, restating, retracting
-TEST = (Role.OWNER, Role.ADMIN, Role.MARKETER, Role.DEVELOPER)  # test conversions, retrying
+MAP = (Role.OWNER, Role.ADMIN, Role.MARKETER)  # the mapping
 
 P = ParamSpec("P")
 View = Callable[Concatenate[HttpRequest, P], HttpResponse]

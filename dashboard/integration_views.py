@@ -210,7 +210,7 @@ def sign_in_cards(site: Site, accounts: list[AdAccount], now: datetime) -> list[
                 account_health(account),
                 figures[account.pk],
                 accepted.get(account.pk),
-                account_url(site, account) or account_url(site, account, "mapping"),
+                account_url(site, account),
                 account_url(site, account, "mapping"),
                 account_url(site, account, "logs"),
             )

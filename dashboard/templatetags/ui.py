@@ -133,12 +133,6 @@ def money(context: "Context", value: Decimal | None, currency: str) -> str:
     return wording.money(value, currency, _home(context))
 
 
-@register.simple_tag(takes_context=True)
-def figure(context: "Context", value: Decimal, currency: str) -> str:
-    """Write a sum as a figure: without cents from 1,000 on."""
-    return wording.figure(value, currency, _home(context))
-
-
 @register.filter
 def thousands(number: int) -> SafeString:
     """Write a count with separators; a shortened one carries the whole number as title."""
