@@ -13,7 +13,7 @@ def product_files() -> Iterator[tuple[str, str]]:
     """Yield every Python file of the rooms, as its path from the root and its text; uncommitted ones too."""
     for room in ROOMS:
         for path in sorted((ROOT / room).rglob("*.py")):
-            yield path.relative_to(ROOT).as_posix(), path.read_text()
+            yield path.relative_to(ROOT).as_posix(), path.read_text(encoding="utf-8")
 
 
 def tracked_files() -> list[str]:
@@ -24,4 +24,4 @@ def tracked_files() -> list[str]:
 
 def read(path: str) -> str:
     """Return the text of a file of the project."""
-    return (ROOT / path).read_text()
+    return (ROOT / path).read_text(encoding="utf-8")
