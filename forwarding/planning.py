@@ -15,7 +15,7 @@ from forwarding.click_resolution import resolve_clicks
 from forwarding.conversions import MatchKey, Settle, draft, match_key, shift_to_free_second, skipped
 from forwarding.counts import Move, record_moves
 from forwarding.models import Delivery, Kind, Skip, Status
-from ingest.models import Event, Site
+from ingest.models import Event
 from integrations.models import AdAccount, GoalMapping
 
 PLAN_BATCH = 1000
@@ -42,8 +42,7 @@ def plan_batch(now: datetime, limit: int = PLAN_BATCH) -> int:
 @transaction.atomic
 def _plan_batch(now: datetime, limit: int) -> int:
     # SQLite has no row locks and needs none: its transaction began by taking the one write lock.
-    waiting = Event.objects.unplanned().select_for_update(skip_locked=True, of=("self",)).select_related("site")
-    events = list(waiting[:limit])
+    events = list(Event.objects.unplanned().select_for_update(skip_locked=True)[:limit])
     if not events:
         return 0
     drafts = _drafts(events, now)
@@ -57,24 +56,25 @@ def _plan_batch(now: datetime, limit: int) -> int:
 
 def _drafts(events: Sequence[Event], now: datetime) -> list[Delivery]:
     settle = Settle(timedelta(seconds=settings.CLICK_SETTLE_SECONDS), timedelta(seconds=settings.GOAL_SETTLE_SECONDS))
-    by_site: dict[Site, list[Event]] = defaultdict(list)
+    by_site: dict[int, list[Event]] = defaultdict(list)
     for event in events:
-        by_site[event.site].append(event)
+        by_site[event.site_id].append(event)
     accounts = _accounts_by_site(by_site)
     mappings = _mappings(account for group in accounts.values() for account in group)
     drafts = []
-    for site, its_events in by_site.items():
-        clicks = resolve_clicks(site, its_events) if accounts[site.pk] else {}
+    for site_id, its_events in by_site.items():
+        its_accounts = accounts[site_id]
+        clicks = resolve_clicks(its_accounts[0].site, its_events) if its_accounts else {}
         for event in its_events:
-            for account in accounts[site.pk]:
+            for account in its_accounts:
                 mapping = mappings.get((account.pk, event.name))
                 drafts.append(draft(event, account, mapping, clicks[event.pk], now, settle))
     return drafts
 
 
-def _accounts_by_site(sites: Iterable[Site]) -> dict[int, list[AdAccount]]:
+def _accounts_by_site(site_ids: Iterable[int]) -> dict[int, list[AdAccount]]:
     by_site: dict[int, list[AdAccount]] = defaultdict(list)
-    for account in AdAccount.objects.active().filter(site__in=list(sites)).select_related("site").order_by("pk"):
+    for account in AdAccount.objects.active().filter(site__in=list(site_ids)).select_related("site").order_by("pk"):
         by_site[account.site_id].append(account)
     return by_site
 
