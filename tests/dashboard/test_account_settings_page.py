@@ -1,0 +1,98 @@
+"""An account's settings page, against a Microsoft that knows its tags."""
+
+from typing import TYPE_CHECKING
+
+import time_machine
+from django.utils import timezone
+
+from integrations.connecting import add_accounts
+from integrations.microsoft_ads.emulator.world import SEARCH_US
+from integrations.models import AdAccount, Connection
+from tests.cast import NOON
+from tests.dashboard.accounts import AccountTestCase
+from tests.support.microsoft import EmulatedMicrosoft
+
+if TYPE_CHECKING:
+    from django.test.client import _MonkeyPatchedWSGIResponse as Response
+
+TAG = "343118260"
+
+
+class TestSettings(AccountTestCase):
+    def setUp(self) -> None:
+        AdAccount.objects.all().delete()
+        Connection.objects.all().delete()
+        self.enterContext(time_machine.travel(NOON, tick=False))
+        self.microsoft = self.enterContext(EmulatedMicrosoft())
+        connection = self.microsoft.connect(self.site, self.alice)
+        (self.account,) = add_accounts(connection, [SEARCH_US], self.alice, timezone.now())
+        self.client.force_login(self.alice)
+
+    def save(self, tag: str = "", **fields: str) -> "Response":
+        response = self.client.post(self.url("account-settings"), {"uet_tag_id": tag, **fields})
+        self.account.refresh_from_db()
+        return response
+
+    def test_a_tag_of_the_account_is_saved(self) -> None:
+        self.assertRedirects(self.save(TAG), self.url("account-settings"))
+        self.assertEqual(self.account.uet_tag_id, TAG)
+
+    def test_no_tag_is_fine(self) -> None:
+        self.save(TAG)
+        self.assertEqual(self.save("").status_code, 302)
+        self.assertEqual(self.account.uet_tag_id, "")
+
+    def test_a_wrong_tag_is_reported_and_nothing_is_saved(self) -> None:
+        for tag in ("UA-343118", "999", "9" * 5000, "\0", "<b>"):
+            with self.subTest(tag=tag[:10]):
+                response = self.save(tag, enhanced_conversions="on")
+                self.assertContains(response, 'id="uet-error"', status_code=422)
+                self.assertEqual((self.account.uet_tag_id, self.account.enhanced_conversions), ("", False))
+
+    def test_what_was_typed_stays_in_its_field(self) -> None:
+        self.assertContains(self.save("UA-343118"), 'value="UA-343118"', status_code=422)
+
+    def test_a_tag_that_cannot_be_checked_now_is_not_saved(self) -> None:
+        self.microsoft.fault("UetTags/QueryByIds", "status", status=500)
+        self.assertContains(self.save(TAG), "The tag could not be checked", status_code=422)
+        self.assertEqual(self.account.uet_tag_id, "")
+
+    def test_an_unchanged_tag_asks_microsoft_nothing(self) -> None:
+        self.save(TAG)
+        asked = len(self.microsoft.paths)
+        self.save(TAG, enhanced_conversions="on")
+        self.assertEqual(len(self.microsoft.paths), asked)
+        self.assertTrue(self.account.enhanced_conversions)
+
+    def test_the_switch_goes_off_again(self) -> None:
+        self.save(enhanced_conversions="on")
+        self.save()
+        self.assertFalse(self.account.enhanced_conversions)
+
+    def test_it_says_which_goals_take_hashed_data(self) -> None:
+        self.assertContains(self.client.get(self.url("account-settings")), "goals take hashed data: ")
+
+    def test_it_says_what_to_do_when_no_goal_takes_hashed_data(self) -> None:
+        self.account.goals.update(is_enhanced=False)
+        self.assertContains(
+            self.client.get(self.url("account-settings")), "No goal of this account takes hashed data yet"
+        )
+
+    def test_microsofts_tags_are_shown_with_their_state(self) -> None:
+        for url in (self.url("account-uet-tags"), self.url("account-settings") + "?tags=1"):
+            with self.subTest(url=url):
+                page = self.client.get(url)
+                self.assertContains(page, "Harbor &amp; Pine web")
+                self.assertContains(page, "Microsoft has not seen this tag on any page yet")
+
+    def test_tags_that_cannot_be_read_are_told_in_words(self) -> None:
+        self.microsoft.fault("UetTags/QueryByIds", "status", status=500)
+        self.assertContains(self.client.get(self.url("account-uet-tags")), "The tags could not be read")
+
+    def test_a_marketer_looks_and_does_not_ask_microsoft(self) -> None:
+        self.client.force_login(self.bob)
+        asked = len(self.microsoft.paths)
+        page = self.client.get(self.url("account-settings") + "?tags=1")
+        self.assertContains(page, "Changing them needs the Owner or Admin role.")
+        self.assertEqual(len(self.microsoft.paths), asked)
+        self.assertEqual(self.client.get(self.url("account-uet-tags")).status_code, 403)
