@@ -53,9 +53,7 @@ def logs_news(request: HttpRequest, site_id: UUID, account_id: str) -> HttpRespo
         return HttpResponse(status=204)
     if not followed:
         # The list was empty, so it is drawn as a whole.
-        response = render(request, "dashboard/account/_logs.html", _list_context(request, entry))
-        response.headers["HX-Retarget"], response.headers["HX-Reswap"] = "#logs", "outerHTML"
-        return response
+        return render(request, "dashboard/account/_logs.html", _list_context(request, entry))
     context["status_tabs"] = _status_tabs(entry, form)
     return render(request, "dashboard/account/_logs_news.html", context)
 

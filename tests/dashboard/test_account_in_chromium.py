@@ -1,0 +1,248 @@
+"""What an account's pages do by script, in a real browser, and what they do without any."""
+
+import re
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from unittest import mock
+
+import pytest
+from django.utils import timezone
+from playwright.sync_api import Browser, Page, expect
+from pytest_django.live_server_helper import LiveServer
+
+from forwarding.models import Delivery, Status
+from integrations.mapping import Rule, set_mapping
+from integrations.microsoft_ads.shapes import UetTag
+from integrations.models import AdAccount, ConversionGoal, GoalMapping
+from tests.cast import NOON, PASSWORD, make_account, make_connection, make_goal, make_site, make_user
+from tests.dashboard.accounts import deliver
+from tests.support.chromium import Console
+
+pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
+
+Opens = Callable[[str], Page]
+POLL_MILLISECONDS = 5_000
+
+
+@pytest.fixture
+def goal() -> ConversionGoal:
+    """Return the goal that Alice's purchases go to."""
+    site = make_site("Harbor & Pine", make_user("alice"))
+    goal = make_goal(make_account(site, connection=make_connection(site)), "Purchase")
+    GoalMapping.objects.create(account=goal.account, event_name="purchase", goal=goal)
+    return goal
+
+
+def sign_in(page: Page, live_server: LiveServer, account: AdAccount, path: str) -> None:
+    """Sign Alice in and open a page of the account."""
+    target = f"/s/{account.site.public_id}/accounts/{account.account_id}/{path}"
+    page.goto(f"{live_server.url}/login/")
+    page.get_by_label("Email").fill("alice@example.com")
+    page.get_by_label("Password", exact=True).fill(PASSWORD)
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("heading", name="Sites")).to_be_visible()
+    page.goto(f"{live_server.url}{target}")
+
+
+@pytest.fixture
+def opens(page: Page, live_server: LiveServer, goal: ConversionGoal) -> Opens:
+    """Return a function that opens a page of the account, its clock under the test's control."""
+    page.emulate_media(reduced_motion="reduce")
+
+    def opening(path: str) -> Page:
+        page.clock.install()
+        sign_in(page, live_server, goal.account, path)
+        return page
+
+    return opening
+
+
+def row(delivery: Delivery) -> str:
+    """Return the selector of a delivery's row."""
+    return f"#row-{delivery.public_id}"
+
+
+# Forward Logs
+
+
+def test_a_row_opens_with_its_story_and_closes_again(opens: Opens, goal: ConversionGoal) -> None:
+    failed = deliver(goal, Status.FAILED, error_code=5604)
+    page = opens("logs/")
+    details = page.get_by_role("link", name=f"Details of {failed.transaction_id}")
+    details.click()
+    expect(page.get_by_role("heading", name="Timeline")).to_be_visible()
+    expect(details).to_have_attribute("aria-expanded", "true")
+    details.click()
+    expect(page.get_by_role("heading", name="Timeline")).to_be_hidden()
+    assert page.url.endswith("/logs/")
+
+
+def test_what_happens_meanwhile_comes_by_itself(opens: Opens, goal: ConversionGoal) -> None:
+    waiting = deliver(goal, Status.PENDING, at=timezone.now() - timedelta(minutes=9))
+    page = opens("logs/")
+    expect(page.locator(row(waiting))).to_contain_text("Pending")
+    Delivery.objects.update(status=Status.DELIVERED, delivered_at=timezone.now(), changed_at=timezone.now())
+    new = deliver(goal)
+    page.clock.fast_forward(POLL_MILLISECONDS)
+    expect(page.locator(row(waiting))).to_contain_text("Delivered")
+    expect(page.locator("#log-rows > tr").first).to_have_id(f"row-{new.public_id}")
+    expect(page.locator("#status-tabs")).to_contain_text("All 2")
+
+
+def test_nothing_moves_under_an_open_row(opens: Opens, goal: ConversionGoal) -> None:
+    read = deliver(goal, at=timezone.now() - timedelta(minutes=9))
+    page = opens("logs/")
+    page.get_by_role("link", name=f"Details of {read.transaction_id}").click()
+    expect(page.get_by_role("heading", name="Timeline")).to_be_visible()
+    new = deliver(goal)
+    page.clock.fast_forward(POLL_MILLISECONDS)
+    page.get_by_role("link", name="1 new").click()
+    expect(page.locator("#log-rows > tr").first).to_have_id(f"row-{new.public_id}")
+
+
+def test_the_first_row_comes_onto_an_empty_page(opens: Opens, goal: ConversionGoal) -> None:
+    page = opens("logs/")
+    expect(page.get_by_role("heading", name="Nothing forwarded in the last 7 days")).to_be_visible()
+    new = deliver(goal)
+    page.clock.fast_forward(POLL_MILLISECONDS)
+    expect(page.locator(row(new))).to_be_visible()
+
+
+def test_live_updates_can_be_paused(opens: Opens, goal: ConversionGoal) -> None:
+    deliver(goal, at=timezone.now() - timedelta(minutes=9))
+    page = opens("logs/")
+    live = page.locator("[data-live]")
+    live.click()
+    expect(live).to_have_attribute("aria-pressed", "false")
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.clock.fast_forward(3 * POLL_MILLISECONDS)
+    live.click()
+    with page.expect_request("**/logs/news/**"):
+        page.clock.fast_forward(POLL_MILLISECONDS)
+    assert len(asked) == 1
+
+
+def test_a_server_that_does_not_answer_stops_the_light_and_makes_no_noise(
+    opens: Opens, goal: ConversionGoal, console: Console
+) -> None:
+    console.expect_error("500")
+    deliver(goal)
+    page = opens("logs/")
+    page.route("**/logs/news/**", lambda route: route.fulfill(status=500))
+    page.clock.fast_forward(POLL_MILLISECONDS)
+    expect(page.locator("[data-live]")).to_contain_text("Live updates stopped")
+    expect(page.locator("#toasts")).to_be_empty()
+    page.unroute("**/logs/news/**")
+    page.clock.fast_forward(2 * POLL_MILLISECONDS)
+    expect(page.locator("[data-live]")).to_contain_text("updates every 5 s")
+
+
+def test_typing_finds_an_order_and_back_restores_the_list(opens: Opens, goal: ConversionGoal) -> None:
+    wanted, other = deliver(goal, transaction_id="HP-48211"), deliver(goal)
+    page = opens("logs/")
+    search = page.get_by_role("searchbox")
+    search.press_sequentially("HP-48211")
+    page.clock.fast_forward(400)
+    expect(page.locator(row(other))).to_have_count(0)
+    expect(page.locator(row(wanted))).to_be_visible()
+    expect(search).to_be_focused()
+    expect(page).to_have_url(re.compile(r"/logs/\?q=HP-48211$"))
+    page.go_back()
+    expect(page.locator(row(other))).to_be_visible()
+
+
+# Mapping, settings, pause
+
+
+def test_unsaved_changes_are_counted_and_saved_without_leaving(opens: Opens, goal: ConversionGoal) -> None:
+    page = opens("mapping/")
+    page.get_by_label("Goal for lead", exact=True).select_option("Purchase")
+    expect(page.locator("[data-changes]")).to_have_text("1 unsaved change")
+    page.get_by_role("button", name="Save mapping").click()
+    expect(page.get_by_text("lead goes to “Purchase”")).to_be_visible()
+    expect(page.locator("[data-changes]")).to_have_text("Changes")
+    assert goal.account.mappings.filter(event_name="lead").exists()
+
+
+def test_an_amount_is_asked_for_only_with_a_fixed_value(opens: Opens, console: Console) -> None:
+    console.expect_error("422")
+    page = opens("mapping/")
+    amount = page.get_by_label("Fixed value for purchase", exact=True)
+    expect(amount).to_be_hidden()
+    page.get_by_label("Value for purchase", exact=True).select_option("Fixed value")
+    expect(amount).to_be_visible()
+    page.get_by_role("button", name="Save mapping").click()
+    expect(page.get_by_text("Enter the fixed value as a number")).to_be_visible()
+    expect(page.get_by_label("Goal for purchase", exact=True)).to_be_focused()
+
+
+def test_a_broken_goal_is_replaced_by_one_click(opens: Opens, goal: ConversionGoal) -> None:
+    gone = make_goal(goal.account, "Trade Lead", gone_at=NOON)
+    make_goal(goal.account, "Trade Leads")
+    GoalMapping.objects.create(account=goal.account, event_name="lead", goal=gone)
+    page = opens("mapping/")
+    page.get_by_role("button", name="Use “Trade Leads”").click()
+    page.get_by_role("button", name="Save mapping").click()
+    expect(page.get_by_text("lead goes to “Trade Leads”")).to_be_visible()
+
+
+def test_whoever_is_late_reads_both(opens: Opens, goal: ConversionGoal, console: Console) -> None:
+    console.expect_error("409")
+    other = make_goal(goal.account, "Sale")
+    page = opens("mapping/")
+    set_mapping(goal.account, "purchase", Rule(other.goal_id), make_user("bob"), timezone.now())
+    page.get_by_label("Condition for purchase", exact=True).fill("value > 1")
+    page.get_by_role("button", name="Save mapping").click()
+    expect(page.get_by_text("Bob changed this")).to_be_visible()
+    expect(page.get_by_text("It is now: “Sale”")).to_be_visible()
+
+
+@pytest.fixture
+def tags() -> Iterator[None]:
+    """Let Microsoft list one tag."""
+    listed = [UetTag("343118260", "Harbor & Pine web", "", "Active")]
+    with mock.patch("dashboard.account_views.uet_tags", return_value=listed):
+        yield
+
+
+@pytest.mark.usefixtures("tags")
+def test_a_tag_of_microsofts_list_is_picked(opens: Opens) -> None:
+    page = opens("settings/")
+    page.get_by_role("link", name="Show tags from Microsoft").click()
+    page.get_by_role("button", name="Use this tag").click()
+    expect(page.get_by_label("UET tag ID")).to_have_value("343118260")
+
+
+def test_pausing_asks_in_a_dialog(opens: Opens, goal: ConversionGoal) -> None:
+    page = opens("")
+    page.get_by_role("link", name="Pause").click()
+    page.get_by_role("dialog").get_by_role("button", name="Pause forwarding").click()
+    expect(page.get_by_role("button", name="Resume")).to_be_visible()
+    goal.account.refresh_from_db()
+    assert goal.account.paused_at is not None
+
+
+# Without scripts
+
+
+def test_everything_works_without_scripts(browser: Browser, live_server: LiveServer, goal: ConversionGoal) -> None:
+    found = deliver(goal, transaction_id="HP-48211")
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    sign_in(page, live_server, goal.account, "logs/")
+    page.get_by_role("searchbox").fill("HP-48211")
+    page.get_by_role("button", name="Apply").click()
+    page.get_by_role("link", name="Details of HP-48211").click()
+    expect(page.get_by_role("heading", name="Timeline")).to_be_visible()
+    assert page.url.endswith(f"/logs/{found.public_id}/")
+    page.get_by_role("link", name="Goal mapping").click()
+    page.get_by_label("Goal for lead", exact=True).select_option("Purchase")
+    page.get_by_role("button", name="Save mapping").click()
+    expect(page.get_by_text("Mapping saved")).to_be_visible()
+    page.get_by_role("link", name="Settings").click()
+    page.get_by_role("link", name="Remove Search – US").click()
+    page.get_by_label("Type Search – US to confirm").fill("Search – US")
+    page.get_by_role("button", name="Remove account").click()
+    expect(page.get_by_text("Search – US removed")).to_be_visible()
+    context.close()
