@@ -2,7 +2,9 @@
 
 from django.conf import settings
 from django.contrib import admin
+from django.templatetags.static import static
 from django.urls import include, path
+from django.views.generic import RedirectView
 
 from convultra.health import healthz
 
@@ -12,6 +14,8 @@ handler404 = "convultra.errors.not_found"
 handler500 = "convultra.errors.server_error"
 
 urlpatterns = [
+    # Browsers ask for it by this name on pages that name no icon: the admin's and answers of the API.
+    path("favicon.ico", RedirectView.as_view(url=static("favicon.svg"))),
     path("healthz", healthz, name="healthz"),
     path("v1/", include("forwarding.urls")),
     path("v1/", include("ingest.urls")),

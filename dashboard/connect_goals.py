@@ -18,8 +18,8 @@ from dashboard.event_counts import seen_in_30_days
 from dashboard.guards import person, signed_in
 from dashboard.integration_views import SYNC_AGAIN_AFTER
 from dashboard.trouble import Trouble, in_words
+from forwarding.goal_changes import read_goals
 from ingest.models import Site, event_names_seen
-from integrations.goals import sync_goals
 from integrations.mapping import EVENT_NAME, OFFERED_EVENTS, MappingRefused, Rule, rule_of, set_mapping, suggest_goal
 from integrations.microsoft_ads.errors import MicrosoftAdsError
 from integrations.models import AdAccount, ConversionGoal
@@ -102,7 +102,7 @@ def _sync(account: AdAccount, now: datetime) -> Trouble | None:
     if account.goals_synced_at and now - account.goals_synced_at < SYNC_AGAIN_AFTER:
         return None
     try:
-        sync_goals(account, now)
+        read_goals(account, now)
     except MicrosoftAdsError as error:
         return in_words(error)
     return None

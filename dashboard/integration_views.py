@@ -21,10 +21,10 @@ from dashboard.guards import CONNECT, by_htmx, connection_for, person, signed_in
 from dashboard.health import Figures, Health, Held, account_health, figures_by_account, held_by, last_accepted
 from dashboard.toasts import say_next
 from dashboard.trouble import in_words
+from forwarding.goal_changes import read_goals
 from ingest.models import Event, Site, Source
 from integrations import connecting
 from integrations.connecting import ConnectRefused
-from integrations.goals import sync_goals
 from integrations.microsoft_ads.errors import MicrosoftAdsError
 from integrations.models import AdAccount, Connection
 
@@ -163,7 +163,7 @@ def sync(request: HttpRequest, site_id: UUID, connection_id: UUID) -> HttpRespon
             goals += account.goals.filter(gone_at__isnull=True).count()
             continue
         try:
-            result = sync_goals(account, now)
+            result = read_goals(account, now)
         except MicrosoftAdsError as error:
             trouble = in_words(error)
             say_next(request, "bad", f"{account.name}: {trouble.title}", trouble.text)

@@ -18,7 +18,8 @@ from dashboard.mapping_forms import Row
 from dashboard.toasts import say_next, say_now
 from dashboard.trouble import in_words
 from forwarding.errors import account_stop
-from integrations.goals import GoalSync, sync_goals
+from forwarding.goal_changes import read_goals
+from integrations.goals import GoalSync
 from integrations.microsoft_ads.errors import MicrosoftAdsError
 from integrations.models import ConversionGoal, MappingChange
 
@@ -104,7 +105,7 @@ def sync(request: HttpRequest, site_id: UUID, account_id: str) -> HttpResponse:
         say_next(request, "info", "Goals are up to date", "They were read less than a minute ago.")
         return back
     try:
-        result = sync_goals(account, now)
+        result = read_goals(account, now)
     except MicrosoftAdsError as error:
         trouble = in_words(error)
         say_next(request, "bad", f"Goals were not read. {trouble.title}", trouble.text)

@@ -79,7 +79,8 @@ NOTE = "This is a local emulator. It is not Microsoft, and nothing leaves this m
 def _page(title: str, body: str, *, slim: bool = False, refresh: int = 0) -> str:
     meta = f'<meta http-equiv="refresh" content="{refresh}">' if refresh else ""
     return (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>{meta}'
+        '<!doctype html><html lang="en"><head><meta charset="utf-8"><link rel="icon" href="data:,">'
+        f"<title>{escape(title)}</title>{meta}"
         f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{STYLE}</style></head>'
         f'<body><div class="note">{NOTE}</div><main{" class=slim" if slim else ""}>{body}</main></body></html>'
     )
