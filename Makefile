@@ -52,17 +52,17 @@ clean: ## Delete the virtual environment and the demo's data
 $(VENV)/.run: requirements.txt
 	@$(MAKE) --no-print-directory $(VENV)/.made
 	@echo "Installing what Convultra runs on ..."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check -r requirements.txt
 	@touch $@
 
 $(VENV)/.dev: requirements.txt requirements-dev.txt
 	@$(MAKE) --no-print-directory $(VENV)/.made
 	@echo "Installing what building and testing needs ..."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check -r requirements-dev.txt
 	@touch $@ $(VENV)/.run
 
 $(VENV)/.made:
-	@test -n "$(PYTHON)" || { echo "Convultra needs Python 3.11 or newer, and no python3 was found. Install it, or name one: make demo PYTHON=/path/to/python3.11"; exit 1; }
+	@command -v "$(PYTHON)" >/dev/null || { echo "Convultra needs Python 3.11 or newer, and there is no $(or $(PYTHON),python3). Install it, or name one: make demo PYTHON=/path/to/python3.11"; exit 1; }
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { echo "Convultra needs Python 3.11 or newer; $(PYTHON) is older. Name another: make demo PYTHON=/path/to/python3.11"; exit 1; }
 	@"$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || { echo "$(PYTHON) has no venv module. On Debian: apt-get install python3-venv"; exit 1; }
 	@"$(PYTHON)" -m venv --clear $(VENV)

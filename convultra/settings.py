@@ -1,7 +1,7 @@
 """Settings, read from the environment (and from a `.env` file beside manage.py). docs/settings.md names every one.
 
 Nothing here has a default that would be dangerous in production: without SECRET_KEY and FIELD_ENCRYPTION_KEYS
-the process does not start. `make demo` writes both into a `.env` of its own.
+the process does not start. `make demo` makes both for itself.
 """
 
 from pathlib import Path
@@ -251,7 +251,8 @@ STATIC_URL = "/static/"
 STATICFILES_DIRS = [BASE_DIR / "static"]
 WHITENOISE_USE_FINDERS = True
 WHITENOISE_AUTOREFRESH = DEBUG
-EMAIL_BACKEND: str = env.str("EMAIL_BACKEND", default="django.core.mail.backends.console.EmailBackend")
+# Where password mails go, such as smtp+tls://user:password@mail.example.com:587; the log when nothing is said.
+globals().update(env.email("EMAIL_URL", default="consolemail://"))
 DEFAULT_FROM_EMAIL: str = env.str("DEFAULT_FROM_EMAIL", default="convultra@localhost")
 
 # Microsoft

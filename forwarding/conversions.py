@@ -16,6 +16,8 @@ from integrations.conditions import parse_condition
 from integrations.models import AdAccount, ConversionGoal, GoalMapping
 
 REFUND_EVENT = "refund"
+# Clocks of one moment differ by as much; what is further ahead lies in the future.
+SAME_MOMENT = timedelta(seconds=5)
 
 # What makes two conversions one at Microsoft: goal, second, and the identifier (api notes 4.3).
 MatchKey = tuple[int, str, str, str]
@@ -112,7 +114,8 @@ def first_attempt(
     """
     click_ready = (click.clicked_at or event.occurred_at) + settle.click if click.msclkid else now
     goal_ready = goal.settles_at(settle.goal) or now
-    time_ready = event.occurred_at + CLOCK_MARGIN if event.occurred_at > now else now
+    is_ahead = event.occurred_at > max(now, event.received_at) + SAME_MOMENT
+    time_ready = event.occurred_at + CLOCK_MARGIN if is_ahead else now
     at, hold = max(
         (now, None),
         (time_ready, None),

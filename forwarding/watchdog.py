@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 from types import FrameType
 
@@ -52,7 +53,7 @@ class Watchdog:
                     self._tick()
                 time.sleep(TICK_SECONDS)
         finally:
-            self._end(signal.SIGTERM)
+            self._end()
         self.say("Worker stopped.")
 
     def _tick(self) -> None:
@@ -85,27 +86,28 @@ class Watchdog:
         self.say(f"Worker started, sweeping every {settings.SWEEP_SECONDS:g} s.")
 
     def _restart(self) -> None:
-        self._end(signal.SIGKILL)
+        self._kill_group()
         self._start()
 
-    def _end(self, first_signal: signal.Signals) -> None:
-        """End the whole process group: kindly for a while, then by force, so that no orphan goes on consuming."""
+    def _end(self) -> None:
+        """End the cluster kindly, then whatever is left of its process group by force, so that no orphan goes on.
+
+        Only its main process is asked: when all of a group get the signal at once, django-q2 waits for itself.
+        """
         if self.cluster is None:
             return
-        self._signal_group(first_signal)
+        self.cluster.terminate()
         try:
             self.cluster.wait(timeout=STOP_SECONDS)
         except subprocess.TimeoutExpired:
             logger.warning("The task cluster did not stop within %s s", STOP_SECONDS)
-        self._signal_group(signal.SIGKILL)
-        self.cluster.wait()
+        self._kill_group()
 
-    def _signal_group(self, number: signal.Signals) -> None:
+    def _kill_group(self) -> None:
         assert self.cluster is not None
-        try:
-            os.killpg(self.cluster.pid, number)
-        except ProcessLookupError:
-            return  # all of it is gone
+        with suppress(ProcessLookupError):  # all of it is gone
+            os.killpg(self.cluster.pid, signal.SIGKILL)
+        self.cluster.wait()
 
     def _stop(self, _number: int, _frame: FrameType | None) -> None:
         self.stopping = True

@@ -5,6 +5,7 @@ deleting the directory starts anew. Knows nothing of Django: it only starts `man
 """
 
 import argparse
+import fcntl
 import os
 import secrets
 import signal
@@ -68,8 +69,9 @@ class Demo:
         for name, port in (("PORT", self.port), ("EMULATOR_PORT", self.emulator_port)):
             self._demand_free(name, port)
         self.logs.mkdir(parents=True, exist_ok=True)
-        signal.signal(signal.SIGTERM, self._on_signal)
-        signal.signal(signal.SIGINT, self._on_signal)
+        self._demand_alone()
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, self._on_signal)
         environment = self._environment()
         try:
             self._start_parts(environment)
@@ -115,6 +117,14 @@ class Demo:
                 probe.bind((HOST, port))
             except OSError:
                 fail(f"port {port} is taken. Stop what uses it, or choose another: make demo {name}={port + 10}")
+
+    def _demand_alone(self) -> None:
+        """Lock the directory until this process ends, however it ends."""
+        self.lock = (self.directory / "lock").open("w")
+        try:
+            fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            fail(f"another demo runs in {self.directory}. Stop it first, or give this one --directory.")
 
     def _environment(self) -> dict[str, str]:
         """Return the settings of the demo; the secrets are made once and kept beside the data they protect."""

@@ -135,6 +135,12 @@ class TestWhatItWaitsFor(SimpleTestCase):
         self.assertEqual(delivery.conversion_time, "2026-11-21T13:00:00Z")
         self.assertEqual(delivery.next_attempt_at, NOON + HOUR + timedelta(minutes=1))
 
+    def test_an_event_of_this_very_moment_is_not_taken_for_the_future(self) -> None:
+        a_blink = timedelta(milliseconds=20)  # the planner looked at the clock just before the event arrived
+        old_click = FoundClick(CLICK_ID, ClickSource.VISITOR, NOON - 5 * HOUR)
+        delivery = decide(click=old_click, occurred_at=NOON + a_blink, received_at=NOON + a_blink)
+        self.assertEqual(delivery.next_attempt_at, NOON)
+
 
 class TestTheSameSecond(SimpleTestCase):
     def test_a_second_order_of_one_click_moves_on_by_a_second(self) -> None:

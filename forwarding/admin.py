@@ -1,0 +1,347 @@
+"""The staff's view of what was sent. All of it is history: read, never added, changed or deleted by hand."""
+
+from datetime import datetime
+from typing import TypeVar
+from uuid import UUID
+
+from django.contrib import admin
+from django.db.models import Model, QuerySet
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from forwarding.errors import words_of
+from forwarding.models import Attempt, DailyCount, Delivery, Heartbeat, Upload
+from forwarding.upload_rows import among
+from ingest.admin import MAX_ROWS_COUNTED, HistoryAdmin
+from integrations.models import AdAccount
+
+Row = TypeVar("Row", bound=Model)
+
+# What a list has no use for: a thousand ids and a raw answer for each of its rows.
+HEAVY_OF_AN_UPLOAD = ("delivery_ids", "answer")
+
+
+class OfUpload(admin.SimpleListFilter):
+    """The deliveries that an upload listed, reached from its page; no choice of a thousand uploads is offered."""
+
+    title = "upload"
+    parameter_name = "upload"
+
+    def lookups(self, request: HttpRequest, model_admin: object) -> list[tuple[str, str]]:  # noqa: ARG002
+        chosen = request.GET.get(self.parameter_name)
+        return [(chosen, "Of one upload")] if chosen else []
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Delivery]) -> QuerySet[Delivery]:  # noqa: ARG002
+        public_id = _uuid(self.value() or "")
+        if public_id is None:
+            return queryset.none() if self.value() else queryset
+        return queryset.filter(pk__in=among(_listed_in(Upload.objects.filter(public_id=public_id))))
+
+
+class OpenFilter(admin.SimpleListFilter):
+    """By whether an upload is still on its way."""
+
+    title = "state"
+    parameter_name = "state"
+
+    def lookups(self, request: HttpRequest, model_admin: object) -> list[tuple[str, str]]:  # noqa: ARG002
+        return [("open", "On its way"), ("refused", "With refused rows"), ("failed", "Failed as a whole")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Upload]) -> QuerySet[Upload]:  # noqa: ARG002
+        wanted = {
+            "open": queryset.filter(finished_at__isnull=True),
+            "refused": queryset.filter(refused__gt=0),
+            "failed": queryset.exclude(error=""),
+        }
+        return wanted.get(self.value() or "", queryset)
+
+
+class AttemptInline(admin.TabularInline):  # type: ignore[type-arg]  # generic for the type checker only
+    """The outcomes of one delivery that were not a delivery."""
+
+    model = Attempt
+    fields = ["created_at", "outcome", "error_code", "error_symbol", "error_message", "its_upload"]
+    readonly_fields = ["its_upload"]
+    ordering = ["-pk"]
+    can_delete = False
+    verbose_name_plural = "attempts that did not deliver"
+
+    def has_add_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:  # noqa: ARG002
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:  # noqa: ARG002
+        return False
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Attempt]:
+        return _with_light_uploads(super().get_queryset(request), "upload")
+
+    @admin.display(description="Upload")
+    def its_upload(self, attempt: Attempt) -> SafeString:
+        return _link(attempt.upload, _name_of(attempt.upload))
+
+
+@admin.register(Upload)
+class UploadAdmin(HistoryAdmin):
+    """Calls to Microsoft, with what its support asks for."""
+
+    list_display = [
+        "started",
+        "tracking_id",
+        "state",
+        "its_account",
+        "rows",
+        "accepted",
+        "refused",
+        "seconds",
+        "http_status",
+        "takeovers",
+    ]
+    list_display_links = ["started"]
+    list_filter = [OpenFilter, "operation", "started_at"]
+    search_fields = ["tracking_id__exact"]
+    search_help_text = "Microsoft's TrackingId, or an upload's ID, in full"
+    list_select_related = ["account"]
+    list_per_page = 50
+    sortable_by = ()
+    ordering = ["-pk"]
+    fieldsets = [
+        (None, {"fields": ["public_id", "account", "operation", "state", "its_deliveries", "its_attempts"]}),
+        ("Call", {"fields": ["started_at", "finished_at", "seconds", "body_sha256"]}),
+        ("Microsoft's answer", {"fields": ["http_status", "tracking_id", "accepted", "refused", "error", "answer"]}),
+        ("Worker", {"fields": ["leased_until", "takeovers"]}),
+    ]
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Upload], search_term: str
+    ) -> tuple[QuerySet[Upload], bool]:
+        public_id = _uuid(search_term.strip())
+        if public_id is not None and queryset.filter(public_id=public_id).exists():
+            return queryset.filter(public_id=public_id), False
+        return super().get_search_results(request, queryset, search_term)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Upload]:
+        return super().get_queryset(request).defer("answer")
+
+    @admin.display(description="Started (UTC)")
+    def started(self, upload: Upload) -> str:
+        return _second(upload.started_at)
+
+    @admin.display(description="State")
+    def state(self, upload: Upload) -> SafeString:
+        if upload.finished_at is None:
+            return _badge("pending", "On its way")
+        if upload.error or upload.refused:
+            return _badge("failed", "Failed" if upload.error else f"{upload.refused} refused")
+        return _badge("delivered", "Delivered")
+
+    @admin.display(description="Account")
+    def its_account(self, upload: Upload) -> SafeString:
+        return _link(upload.account, upload.account.name)
+
+    @admin.display(description="Rows")
+    def rows(self, upload: Upload) -> int:
+        return len(upload.delivery_ids)
+
+    @admin.display(description="Deliveries")
+    def its_deliveries(self, upload: Upload) -> SafeString:
+        return _list_link(Delivery, f"{len(upload.delivery_ids):,} deliveries", upload=upload.public_id)
+
+    @admin.display(description="Attempts")
+    def its_attempts(self, upload: Upload) -> SafeString:
+        return _list_link(Attempt, "Outcomes that were not a delivery", upload__id__exact=upload.pk)
+
+
+@admin.register(Delivery)
+class DeliveryAdmin(HistoryAdmin):
+    """What Microsoft should know, and what became of it. Hashes of people are not shown, searched or exported."""
+
+    list_display = [
+        "created",
+        "order",
+        "badge",
+        "goal_name",
+        "amount",
+        "its_account",
+        "click",
+        "its_event",
+        "its_upload",
+        "error_code",
+    ]
+    list_display_links = ["created", "order"]
+    list_filter = [OfUpload, "status", "kind", "hold_reason", "skip_reason", "is_test", "created_at"]
+    search_fields = ["transaction_id__exact", "msclkid__exact"]
+    search_help_text = "Transaction ID, click ID, delivery ID or Microsoft's TrackingId, in full"
+    list_select_related = ["account", "event", "last_upload"]
+    sortable_by = ()
+    ordering = ["-pk"]
+    fieldsets = [
+        (None, {"fields": ["public_id", "badge", "explanation", "account", "event", "its_upload", "original"]}),
+        ("What is sent", {"fields": ["kind", "goal", "goal_name", "conversion_time", "adjustment_time", "amount"]}),
+        ("Which click", {"fields": ["msclkid", "click_source", "clicked_at", "sends_hashes"]}),
+        ("Which order", {"fields": ["transaction_id", "dedupe_key", "is_test"]}),
+        ("When", {"fields": ["created_at", "next_attempt_at", "delivered_at", "expires_at", "changed_at"]}),
+        ("Why", {"fields": ["skip_reason", "hold_reason", "attempts", "error_code", "error_symbol", "error_message"]}),
+    ]
+    inlines = [AttemptInline]
+
+    def get_search_results(
+        self,
+        request: HttpRequest,  # noqa: ARG002
+        queryset: QuerySet[Delivery],
+        search_term: str,
+    ) -> tuple[QuerySet[Delivery], bool]:
+        """Ask each index by itself: one OR over all of them would read the whole table."""
+        term = search_term.strip()
+        if not term:
+            return queryset, False
+        of_any_account = Delivery.objects.filter(account__in=AdAccount.objects.all())
+        found = [
+            *of_any_account.filter(transaction_id=term).values_list("pk", flat=True)[:MAX_ROWS_COUNTED],
+            *of_any_account.filter(msclkid=term).values_list("pk", flat=True)[:MAX_ROWS_COUNTED],
+            *_listed_in(Upload.objects.filter(tracking_id=term)),
+        ]
+        public_id = _uuid(term)
+        if public_id is not None:
+            found += Delivery.objects.filter(public_id=public_id).values_list("pk", flat=True)
+        return queryset.filter(pk__in=among(found)), False
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Delivery]:
+        return _with_light_uploads(super().get_queryset(request), "last_upload")
+
+    @admin.display(description="Created (UTC)")
+    def created(self, delivery: Delivery) -> str:
+        return _second(delivery.created_at)
+
+    @admin.display(description="Transaction ID")
+    def order(self, delivery: Delivery) -> str:
+        return delivery.transaction_id or "No transaction"
+
+    @admin.display(description="Status")
+    def badge(self, delivery: Delivery) -> SafeString:
+        return _badge(delivery.status, delivery.get_status_display())
+
+    @admin.display(description="Explanation")
+    def explanation(self, delivery: Delivery) -> str:
+        words = words_of(delivery)
+        return "" if words is None else " ".join(part for part in (f"{words.title}.", words.cause, words.fix) if part)
+
+    @admin.display(description="Value")
+    def amount(self, delivery: Delivery) -> str:
+        return "No value" if delivery.value is None else f"{delivery.value:,.2f} {delivery.currency}"
+
+    @admin.display(description="Account")
+    def its_account(self, delivery: Delivery) -> SafeString:
+        return _link(delivery.account, delivery.account.name)
+
+    @admin.display(description="Click ID")
+    def click(self, delivery: Delivery) -> SafeString:
+        return format_html('<code title="{0}">{1}</code>', delivery.msclkid, _shortened(delivery.msclkid))
+
+    @admin.display(description="Event")
+    def its_event(self, delivery: Delivery) -> SafeString:
+        return _link(delivery.event, delivery.event.name)
+
+    @admin.display(description="Last upload")
+    def its_upload(self, delivery: Delivery) -> SafeString:
+        return _link(delivery.last_upload, _name_of(delivery.last_upload))
+
+    @admin.display(description="Customer data", boolean=True)
+    def sends_hashes(self, delivery: Delivery) -> bool:
+        return bool(delivery.email_sha256 or delivery.phone_sha256)
+
+
+@admin.register(Attempt)
+class AttemptAdmin(HistoryAdmin):
+    """Outcomes of deliveries that were not a delivery."""
+
+    list_display = ["created", "its_delivery", "its_upload", "outcome", "error_code", "error_symbol", "error_message"]
+    list_display_links = ["created"]
+    list_filter = ["outcome", "created_at"]
+    search_fields = ["error_symbol__exact", "upload__tracking_id__exact"]
+    search_help_text = "Microsoft's error symbol or TrackingId, in full"
+    list_select_related = ["delivery", "upload"]
+    sortable_by = ()
+    ordering = ["-pk"]
+    fields = ["its_delivery", "its_upload", "outcome", "error_code", "error_symbol", "error_message", "created_at"]
+    readonly_fields = ["its_delivery", "its_upload"]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Attempt]:
+        return _with_light_uploads(super().get_queryset(request), "upload")
+
+    @admin.display(description="Time (UTC)")
+    def created(self, attempt: Attempt) -> str:
+        return _second(attempt.created_at)
+
+    @admin.display(description="Delivery")
+    def its_delivery(self, attempt: Attempt) -> SafeString:
+        return _link(attempt.delivery)
+
+    @admin.display(description="Upload")
+    def its_upload(self, attempt: Attempt) -> SafeString:
+        return _link(attempt.upload, _name_of(attempt.upload))
+
+
+@admin.register(DailyCount)
+class DailyCountAdmin(HistoryAdmin):
+    """The roll-up behind every figure on a page. `manage.py rebuild_counts` makes it anew."""
+
+    list_display = ["day", "account", "goal_name", "status", "count", "value", "currency"]
+    list_filter = ["status", "currency", "day"]
+    search_fields = ["goal_name", "account__account_id", "account__name"]
+    list_select_related = ["account"]
+    ordering = ["-day", "account"]
+
+
+@admin.register(Heartbeat)
+class HeartbeatAdmin(HistoryAdmin):
+    """When the worker's tasks last came back."""
+
+    list_display = ["name", "beat_at"]
+
+
+def _uuid(text: str) -> UUID | None:
+    try:
+        return UUID(text)
+    except ValueError:
+        return None
+
+
+def _listed_in(uploads: QuerySet[Upload]) -> list[int]:
+    """Return the deliveries that these uploads list; uploads that share a TrackingId are few."""
+    return [pk for ids in uploads.values_list("delivery_ids", flat=True)[:10] for pk in ids]
+
+
+def _with_light_uploads(rows: QuerySet[Row], upload: str) -> QuerySet[Row]:
+    return rows.select_related(upload).defer(*(f"{upload}__{name}" for name in HEAVY_OF_AN_UPLOAD))
+
+
+def _name_of(upload: Upload | None) -> str:
+    """Return the first characters of what Microsoft's support knows it by; its page has all of them."""
+    return "" if upload is None else f"{upload.tracking_id or upload.public_id}"[:8]
+
+
+def _link(row: Model | None, text: str = "") -> SafeString:
+    """Return a link to a row's page in the admin; nothing for no row."""
+    if row is None:
+        return SafeString("–")
+    address = reverse(f"admin:{row._meta.app_label}_{row._meta.model_name}_change", args=[row.pk])
+    return format_html('<a href="{}">{}</a>', address, text or str(row))
+
+
+def _list_link(model: type[Model], text: str, **query: object) -> SafeString:
+    address = reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist", query=query)
+    return format_html('<a href="{}">{}</a>', address, text)
+
+
+def _badge(status: str, text: str) -> SafeString:
+    return format_html('<span class="st st-{}">{}</span>', status, text)
+
+
+def _second(moment: datetime) -> str:
+    return f"{moment:%b %-d, %H:%M:%S}"
+
+
+def _shortened(click_id: str) -> str:
+    return f"{click_id[:6]}…{click_id[-5:]}" if len(click_id) > 12 else click_id

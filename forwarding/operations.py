@@ -1,0 +1,64 @@
+"""How forwarding stands at this moment, from the rows alone: for the staff's start page."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.db.models import Count, Min
+
+from forwarding.models import WAITING, Delivery, Heartbeat, Hold, Upload
+from forwarding.tasks import SWEEP_HEARTBEAT
+from integrations.models import AdAccount, Connection
+
+# A page needs to know that there are many, not how many exactly.
+MAX_COUNTED = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Operations:
+    """Counts of this moment, `due` and `held` at most MAX_COUNTED; ages are None where there is nothing to be old.
+
+    `due` may be sent now; `held` waits for its cause to go, `held_most` being the most common one.
+    """
+
+    due: int
+    oldest_due: timedelta | None
+    held: int
+    held_most: str
+    held_accounts: int
+    on_their_way: int
+    abandoned: int
+    connections: int
+    needs_reconnect: int
+    needs_operator: int
+    last_sweep: timedelta | None
+
+    @property
+    def is_worker_away(self) -> bool:
+        """Say whether sweeps have stopped coming back for longer than the watchdog would bear."""
+        return self.last_sweep is None or self.last_sweep.total_seconds() > settings.WATCHDOG_SECONDS
+
+
+def operations_at(now: datetime) -> Operations:
+    """Look at the rows: eight queries, none of which reads what is done."""
+    waiting = Delivery.objects.filter(status__in=WAITING, next_attempt_at__isnull=False).order_by()
+    due = waiting.filter(next_attempt_at__lte=now)
+    held = waiting.exclude(hold_reason="")
+    most = held.values("hold_reason").annotate(rows=Count("pk")).order_by("-rows").first()
+    oldest = due.aggregate(at=Min("next_attempt_at"))["at"]
+    opened = Upload.objects.filter(finished_at__isnull=True)
+    signs_in = dict(Connection.objects.order_by().values_list("status").annotate(rows=Count("pk")))
+    swept_at = Heartbeat.objects.filter(name=SWEEP_HEARTBEAT).values_list("beat_at", flat=True).first()
+    return Operations(
+        due=due[:MAX_COUNTED].count(),
+        oldest_due=None if oldest is None else now - oldest,
+        held=held[:MAX_COUNTED].count(),
+        held_most="" if most is None else str(Hold(most["hold_reason"]).label),
+        held_accounts=AdAccount.objects.active().filter(held_until__gt=now).count(),
+        on_their_way=opened.filter(leased_until__gt=now).count(),
+        abandoned=opened.filter(leased_until__lte=now).count(),
+        connections=sum(signs_in.values()),
+        needs_reconnect=signs_in.get(Connection.Status.NEEDS_RECONNECT, 0),
+        needs_operator=signs_in.get(Connection.Status.NEEDS_OPERATOR, 0),
+        last_sweep=None if swept_at is None else now - swept_at,
+    )

@@ -1,0 +1,32 @@
+"""What the staff's start page asks of forwarding."""
+
+from datetime import timedelta
+
+from django import template
+from django.utils import timezone
+
+from forwarding.operations import MAX_COUNTED, Operations, operations_at
+
+register = template.Library()
+
+
+@register.simple_tag
+def operations_now() -> Operations:
+    """Return how forwarding stands now."""
+    return operations_at(timezone.now())
+
+
+@register.filter
+def counted(rows: int) -> str:
+    """Write a count that was not taken further than MAX_COUNTED."""
+    return f"{rows:,}+" if rows >= MAX_COUNTED else f"{rows:,}"
+
+
+@register.filter
+def age(passed: timedelta) -> str:
+    """Write a duration in its largest unit: `9 s`, `4 min`, `3 h`, `12 d`."""
+    seconds = max(0, int(passed.total_seconds()))
+    for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= length:
+            return f"{seconds // length} {unit}"
+    return f"{seconds} s"
