@@ -293,7 +293,8 @@ def _timing(delivery: Delivery, now: datetime, zone: ZoneInfo) -> str:
         return f"Safe until {wording.day(delivery.expires_at, zone, now)}" if delivery.expires_at else ""
     if delivery.next_attempt_at <= now:
         return "Next batch"
-    return f"Next attempt {wording.clock(delivery.next_attempt_at, zone, now)}"
+    moment = wording.clock(delivery.next_attempt_at, zone, now)
+    return f"Next attempt at {moment}" if delivery.status == Status.RETRYING else f"Goes out at {moment}"
 
 
 def _matching(account: AdAccount, wanted: Wanted) -> "QuerySet[Delivery]":
