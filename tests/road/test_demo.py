@@ -121,6 +121,12 @@ class TestTerminal:
         assert second.returncode == 1
         assert said == f"demo: port {port} is taken. Stop what uses it, or choose another: make demo PORT={port + 10}\n"
 
+    def test_two_demos_do_not_share_a_directory(self, demo: Demo) -> None:
+        with start(demo.directory, demo.database_url, *free_ports()) as second:
+            said, _ = second.communicate(timeout=30)
+        assert second.returncode == 1
+        assert said == f"demo: another demo runs in {demo.directory}. Stop it first, or give this one --directory.\n"
+
     def test_one_ctrl_c_leaves_no_process_and_a_second_run_keeps_the_data(self, tmp_path: Path) -> None:
         directory = tmp_path / f"demo-{uuid.uuid4().hex}"
         sites = []
