@@ -11,6 +11,7 @@ from dashboard.forward_logs import sent_at
 from forwarding.errors import account_stop, explain, what_next, words_for, words_of
 from forwarding.models import WAITING, Attempt, ClickSource, Delivery, Kind, Operation, Status, Upload
 from forwarding.tasks import to_conversion
+from integrations.microsoft_ads.errors import what_to_do
 from integrations.microsoft_ads.wire import conversions_body
 
 HASH_MEMBERS = ("HashedEmailAddress", "HashedPhoneNumber")
@@ -124,7 +125,10 @@ def _outcome(delivery: Delivery, tried: int, now: datetime) -> list[Step]:
         case Status.SKIPPED:
             return [Step("skipped", "minus", "Not forwarded", delivery.created_at, text=title)]
         case Status.FAILED:
-            text = "Sending the same again cannot change Microsoft’s answer."
+            is_final = what_to_do(delivery.error_code, delivery.error_symbol).permanent
+            text = (
+                "Microsoft’s answer is final for this conversion." if is_final else "Trying again cannot fix the cause."
+            )
             if tried == 0:
                 text = title
             return [Step("failed", "player-pause", "Stopped", delivery.changed_at, text=text)]

@@ -99,6 +99,8 @@ class _Page:
 def sync(request: HttpRequest, site_id: UUID, account_id: str) -> HttpResponse:
     """Read the account's goals from Microsoft, at most once a minute, and say what changed."""
     account, site, _ = account_for(request, site_id, account_id, *MAP)
+    if not account.is_active:
+        return redirect(account_url(site, account))
     now = timezone.now()
     back = redirect("dashboard:account-mapping", site.public_id, account.account_id)
     if account.goals_synced_at is not None and timedelta(0) <= now - account.goals_synced_at < SYNC_AGAIN_AFTER:

@@ -397,6 +397,14 @@ class TestOneDelivery(LogsTestCase):
         self.assertIn("ConversionName", page)
         self.assertNotIn("not mine", page)
 
+    def test_a_final_refusal_says_that_it_is_final(self) -> None:
+        self.assertIn("Trying again cannot fix the cause", self.detail(self.failed()))
+        final = self.deliver(Status.FAILED, error_code=5604)
+        Attempt.objects.create(
+            delivery=final, upload=Upload.objects.get(), outcome="refused", error_code=5604, created_at=timezone.now()
+        )
+        self.assertIn("answer is final for this conversion", self.detail(final))
+
     def test_hashes_of_people_are_shortened(self) -> None:
         page = self.detail(self.failed())
         self.assertIn("7c5b…e19f", page)

@@ -11,7 +11,7 @@ from django.utils import timezone
 from dashboard import mapping_forms
 from dashboard.mapping_forms import Row, version_of
 from forwarding.planning import plan_all
-from integrations.connecting import add_accounts
+from integrations.connecting import add_accounts, remove_account
 from integrations.mapping import Rule, rule_of, set_mapping
 from integrations.microsoft_ads.emulator.world import SEARCH_US
 from integrations.models import AdAccount, Connection, GoalMapping
@@ -277,6 +277,12 @@ class TestSync(AccountTestCase):
     def test_it_asks_microsoft_once_a_minute_at_most(self) -> None:
         asked = len(self.microsoft.paths)
         self.assertContains(self.sync(), "read less than a minute ago")
+        self.assertEqual(len(self.microsoft.paths), asked)
+
+    def test_a_removed_account_is_not_read(self) -> None:
+        remove_account(self.account, self.alice)
+        asked = len(self.microsoft.paths)
+        self.assertRedirects(self.client.post(self.url("account-goals-sync")), self.url("account-overview"))
         self.assertEqual(len(self.microsoft.paths), asked)
 
     def test_a_refusal_of_microsofts_is_told_in_words(self) -> None:
