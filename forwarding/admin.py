@@ -75,7 +75,7 @@ class AttemptInline(admin.TabularInline):  # type: ignore[type-arg]  # generic f
         return False
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Attempt]:
-        return _with_light_uploads(super().get_queryset(request), "upload")
+        return _without_heavy(super().get_queryset(request).select_related("upload"), "upload")
 
     @admin.display(description="Upload")
     def its_upload(self, attempt: Attempt) -> SafeString:
@@ -208,7 +208,7 @@ class DeliveryAdmin(HistoryAdmin):
         return queryset.filter(pk__in=among(found)), False
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Delivery]:
-        return _with_light_uploads(super().get_queryset(request), "last_upload")
+        return _without_heavy(super().get_queryset(request), "last_upload")
 
     @admin.display(description="Created (UTC)")
     def created(self, delivery: Delivery) -> str:
@@ -268,7 +268,7 @@ class AttemptAdmin(HistoryAdmin):
     readonly_fields = ["its_delivery", "its_upload"]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Attempt]:
-        return _with_light_uploads(super().get_queryset(request), "upload")
+        return _without_heavy(super().get_queryset(request), "upload")
 
     @admin.display(description="Time (UTC)")
     def created(self, attempt: Attempt) -> str:
@@ -313,8 +313,8 @@ def _listed_in(uploads: QuerySet[Upload]) -> list[int]:
     return [pk for ids in uploads.values_list("delivery_ids", flat=True)[:10] for pk in ids]
 
 
-def _with_light_uploads(rows: QuerySet[Row], upload: str) -> QuerySet[Row]:
-    return rows.select_related(upload).defer(*(f"{upload}__{name}" for name in HEAVY_OF_AN_UPLOAD))
+def _without_heavy(rows: QuerySet[Row], upload: str) -> QuerySet[Row]:
+    return rows.defer(*(f"{upload}__{name}" for name in HEAVY_OF_AN_UPLOAD))
 
 
 def _name_of(upload: Upload | None) -> str:

@@ -64,6 +64,7 @@ class AdAccountAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         "life_cycle_status",
         "auto_tagging",
         "goals_synced_at",
+        "next_sync_at",
         "created_at",
     ]
 
