@@ -47,7 +47,7 @@ _GOAL_NAME_MISSING = Words(
 _GOAL_UNKNOWN = Words(
     "Goal not found",
     "Microsoft knows no offline goal of this name. It was renamed, deleted, or is of another type.",
-    "Sync the goals, map the event again, then retry.",
+    "Sync the goals and map the event again. New conversions then go out.",
     "mapping",
 )
 _GOAL_TOO_NEW = Words("Goal is too new", "Microsoft takes conversions two hours after a goal was created.", "")

@@ -34,7 +34,7 @@ class TestPlanning(CastTestCase):
         plan_all(NOON)
         self.assertEqual(event.deliveries.get().skip_reason, Skip.NOT_MAPPED)
 
-    def test_a_paused_account_gets_nothing(self) -> None:
+    def test_a_removed_account_gets_nothing(self) -> None:
         self.account.is_active = False
         self.account.save(update_fields=["is_active"])
         event = store_event(self.site)
