@@ -108,7 +108,7 @@ class UploadAdmin(HistoryAdmin):
     ordering = ["-pk"]
     fieldsets = [
         (None, {"fields": ["public_id", "account", "operation", "state", "its_deliveries", "its_attempts"]}),
-        ("Call", {"fields": ["started_at", "finished_at", "seconds", "body_sha256"]}),
+        ("Call", {"fields": ["started_at", "finished_at", "seconds"]}),
         ("Microsoft's answer", {"fields": ["http_status", "tracking_id", "accepted", "refused", "error", "answer"]}),
         ("Worker", {"fields": ["leased_until", "takeovers"]}),
     ]

@@ -102,7 +102,6 @@ class Upload(models.Model):
     operation = models.CharField(max_length=12, choices=Operation.choices)
     # The deliveries in the order they are sent: PartialErrors speak of them by index.
     delivery_ids = models.JSONField()
-    body_sha256 = models.CharField(max_length=64, blank=True, default="")
     lease_token = models.UUIDField(default=uuid.uuid4)
     leased_until = models.DateTimeField()
     takeovers = models.PositiveSmallIntegerField(default=0)
