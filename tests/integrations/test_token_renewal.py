@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
-from unittest import mock, skipUnless
+from unittest import mock
 
 import time_machine
 from cryptography.fernet import Fernet
@@ -303,7 +303,6 @@ class KeepAliveTest(Renewal):
         self.assertEqual(self.microsoft.token_calls, 1)
 
 
-@skipUnless(database.vendor == "postgresql", "an in-memory SQLite database has one connection")
 class ManyWorkersTest(TransactionTestCase):
     def test_eight_workers_ask_for_one_new_token(self) -> None:
         alice = make_user("alice")
