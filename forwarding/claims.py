@@ -63,8 +63,9 @@ def claim(account_id: int, operation: Operation, now: datetime) -> Upload | None
         upload.account = account
         return _take_over(upload, now) if upload.leased_until <= now else None
     due = Delivery.objects.due(now).filter(account=account, kind__in=operation.kinds, expires_at__gt=now)
-    listed = list(due.values_list("pk", flat=True)[:MAX_ROWS])
-    if not listed or (len(listed) < MAX_ROWS and _waits_for_company(listed[0], now)):
+    most = account.batch_limit or MAX_ROWS
+    listed = list(due.values_list("pk", flat=True)[:most])
+    if not listed or (len(listed) < most and _waits_for_company(listed[0], now)):
         return None
     return Upload.objects.create(
         account=account,

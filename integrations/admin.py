@@ -65,6 +65,7 @@ class AdAccountAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         "auto_tagging",
         "goals_synced_at",
         "next_sync_at",
+        "batch_limit",
         "created_at",
     ]
 

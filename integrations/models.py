@@ -99,6 +99,8 @@ class AdAccount(models.Model):
     auto_tagging = models.BooleanField(null=True, blank=True)
     hold_reason = models.CharField(max_length=16, blank=True, default="")
     held_until = models.DateTimeField(null=True, blank=True)
+    # The most that goes into one call while Microsoft refuses whole batches; null is its own limit, a thousand.
+    batch_limit = models.PositiveSmallIntegerField(null=True, blank=True)
     goals_synced_at = models.DateTimeField(null=True, blank=True)
     # When the worker reads the goals anew; moved on before it does, so that a failing account is not asked for ever.
     next_sync_at = models.DateTimeField(default=timezone.now)

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from datetime import timedelta
 from decimal import Decimal
 
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from forwarding.claims import claim
@@ -153,6 +155,41 @@ class TestFailures(MarkTestCase):
         self.answered(ACCEPTED)
         self.account.refresh_from_db()
         self.assertEqual((self.account.hold_reason, self.account.held_until), ("", None))
+
+    def test_a_batch_refused_for_its_content_is_halved_and_burns_no_attempt(self) -> None:
+        self.open(5)
+        self.failed(Fault("Bad date", what_to_do=WhatToDo.OPERATOR, code=113, http_status=400))
+        self.assertEqual(set(Delivery.objects.values_list("status", "attempts")), {(Status.PENDING, 0)})
+        self.reopen()
+        self.assertEqual(len(self.upload.delivery_ids), 2)
+
+    def test_batches_are_whole_again_once_the_queue_is_empty(self) -> None:
+        self.open(2)
+        for limit, left in ((2, 2), (3, None)):
+            AdAccount.objects.update(batch_limit=limit)
+            self.upload.account.refresh_from_db()
+            Upload.objects.update(finished_at=None)
+            self.answered(ACCEPTED, ACCEPTED)
+            self.account.refresh_from_db()
+            self.assertEqual(self.account.batch_limit, left)
+
+    def test_a_row_that_alone_looks_like_our_fault_waits_for_a_second_look(self) -> None:
+        self.open()
+        self.failed(Fault("Bad input", what_to_do=WhatToDo.OPERATOR, code=201, http_status=400))
+        self.account.refresh_from_db()
+        row = Delivery.objects.get()
+        self.assertEqual((row.status, row.next_attempt_at), (Status.RETRYING, NOW + timedelta(hours=1)))
+        self.assertEqual(self.account.held_until, NOW + timedelta(minutes=1))
+
+    def test_rows_that_fare_alike_are_marked_together(self) -> None:
+        queries = []
+        for orders in (3, 30):
+            Delivery.objects.all().delete()
+            self.open(orders)
+            with CaptureQueriesContext(connection) as captured:
+                self.answered(*[REFUSED] * orders)
+            queries.append(len(captured))
+        self.assertEqual(queries[0], queries[1])
 
     def test_a_row_alone_in_its_call_is_the_one_that_was_refused(self) -> None:
         self.open()

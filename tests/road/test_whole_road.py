@@ -1,5 +1,6 @@
 """What a customer's backend sends, and what Microsoft has in its books afterwards."""
 
+from collections import Counter
 from datetime import UTC, timedelta
 from datetime import timezone as fixed_zone
 from decimal import Decimal
@@ -8,6 +9,7 @@ from typing import Any
 from django.utils import timezone
 
 from forwarding.models import Attempt, Delivery, Upload
+from forwarding.planning import plan_all
 from integrations.models import AdAccount, Connection
 from tests.cast import CLICK_ID
 from tests.road.road import RoadTestCase, purchase
@@ -154,6 +156,16 @@ class TestTrouble(RoadTestCase):
         self.microsoft.connect(self.site, self.alice)
         self.go()
         self.assertEqual(len(self.microsoft.bookings), 1)
+
+    def test_one_row_that_spoils_its_whole_batch_is_found_and_the_others_go_on(self) -> None:
+        events = [purchase() for _ in range(100)]
+        self.post(*events)
+        plan_all(timezone.now())
+        Delivery.objects.filter(event__event_id=events[37]["event_id"]).update(conversion_time="2026-13-45T00:00:00Z")
+        self.go()
+        counted = Counter(Delivery.objects.values_list("status", flat=True))
+        self.assertEqual(counted, {"delivered": 99, "failed": 1})
+        self.assertLessEqual(len(self.microsoft.calls(self.OPERATION)), 15)  # 2 x log2(100) + 1
 
     def test_one_bad_row_fails_alone(self) -> None:
         good, bad = purchase(), purchase(msclkid="-" * 32)
