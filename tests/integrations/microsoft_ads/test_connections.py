@@ -2,85 +2,17 @@
 
 import os
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from socket import SO_LINGER, SOL_SOCKET, create_server, socket
-from struct import pack
-from threading import Event, Thread
+from socket import create_server, socket
+from threading import Event
 from unittest.mock import patch
 
 from django.test import SimpleTestCase
 
 from integrations.microsoft_ads.errors import ConnectionFailed, MicrosoftAdsError, NoAnswer, WhatToDo
 from tests.integrations.microsoft_ads.canned import PURCHASE, make_client
+from tests.support.peer import BODY, HEAD, WHOLE, Behaviour, answering, peer, resetting, silent, trickling
 
-HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
-BODY = b'{"PartialErrors":[]}'
-WHOLE = HEAD + b"Content-Length: %d\r\n\r\n" % len(BODY) + BODY
 DEADLINE_SECONDS = 0.25
-
-Behaviour = Callable[[socket, Event], None]
-
-
-@contextmanager
-def peer(*behaviours: Behaviour) -> Iterator[str]:
-    """Serve one connection per behaviour on loopback; yield the address."""
-    over = Event()
-    with create_server(("127.0.0.1", 0)) as listener:
-
-        def serve() -> None:
-            for behave in behaviours:
-                connection, _ = listener.accept()
-                with connection, suppress(OSError):
-                    behave(connection, over)
-
-        thread = Thread(target=serve, daemon=True)
-        thread.start()
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-        over.set()
-        thread.join(2)
-
-
-def take(connection: socket) -> None:
-    """Receive one whole request."""
-    received = b""
-    while not received.endswith(b"]}"):
-        received += connection.recv(65_536)
-
-
-def answering(*pieces: bytes) -> Behaviour:
-    """Return a peer that takes the request, says this, and hangs up."""
-
-    def behave(connection: socket, _: Event) -> None:
-        take(connection)
-        for piece in pieces:
-            connection.sendall(piece)
-
-    return behave
-
-
-def trickling(start: bytes, drop: bytes) -> Behaviour:
-    """Return a peer that never falls silent long enough for a timeout, and never ends."""
-
-    def behave(connection: socket, over: Event) -> None:
-        take(connection)
-        connection.sendall(start)
-        while not over.wait(0.02):
-            connection.sendall(drop)
-
-    return behave
-
-
-def resetting(connection: socket, _: Event) -> None:
-    """Take the request and reset the connection."""
-    take(connection)
-    connection.setsockopt(SOL_SOCKET, SO_LINGER, pack("ii", 1, 0))
-
-
-def silent(connection: socket, over: Event) -> None:
-    """Take the request and say nothing."""
-    take(connection)
-    over.wait(2)
 
 
 def send_to(base: str, timeout_seconds: float = DEADLINE_SECONDS) -> MicrosoftAdsError | None:
