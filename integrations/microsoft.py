@@ -7,11 +7,12 @@ import requests
 from django.conf import settings
 from requests.adapters import BaseAdapter
 
-from integrations.microsoft_ads.auth import BearerAuth
+from integrations.microsoft_ads.auth import BearerAuth, is_header_safe
 from integrations.microsoft_ads.client import MicrosoftAdsClient
 from integrations.microsoft_ads.endpoints import SCOPES, Endpoints
 from integrations.microsoft_ads.errors import ClientMisconfigured
 from integrations.microsoft_ads.oauth import OAuthApp
+from integrations.microsoft_ads.transport import open_session
 from integrations.models import AdAccount, Connection
 from integrations.tokens import ConnectionTokens
 
@@ -46,18 +47,18 @@ def oauth_app() -> OAuthApp:
 
 
 def client_for_connection(connection: Connection) -> MicrosoftAdsClient:
-    """Return a client of a sign-in, for what needs no account. Raises ClientMisconfigured when a setting is missing."""
+    """Return a client of a sign-in, for what needs no account. Raises ClientMisconfigured for a setting of no use."""
     return client_with(_auth(connection.pk))
 
 
 def client_for(account: AdAccount) -> MicrosoftAdsClient:
     """Return a client of an account, on a connection that this thread keeps open for it.
 
-    Raises ClientMisconfigured when a setting is missing; tokens are fetched with the first call.
+    Raises ClientMisconfigured for a setting of no use; tokens are fetched with the first call.
     """
     return MicrosoftAdsClient(
         endpoints(),
-        _required("MICROSOFT_DEVELOPER_TOKEN"),
+        _developer_token(),
         _auth(account.connection_id),
         customer_id=account.customer_id,
         account_id=account.account_id,
@@ -67,10 +68,13 @@ def client_for(account: AdAccount) -> MicrosoftAdsClient:
 
 
 def client_with(auth: BearerAuth) -> MicrosoftAdsClient:
-    """Return a client of whoever `auth` speaks for, for what needs no account."""
+    """Return a client of whoever `auth` speaks for, for what needs no account.
+
+    Raises ClientMisconfigured for a setting of no use.
+    """
     return MicrosoftAdsClient(
         endpoints(),
-        _required("MICROSOFT_DEVELOPER_TOKEN"),
+        _developer_token(),
         auth,
         session=_new_session(),
         timeout_seconds=PAGE_TIMEOUT_SECONDS,
@@ -127,7 +131,7 @@ _open_sessions = _OpenSessions()
 
 
 def _new_session() -> requests.Session:
-    session = requests.Session()
+    session = open_session()
     adapter = transport_adapter()
     if adapter is not None:
         session.mount("https://", adapter)
@@ -144,3 +148,10 @@ def _required(name: str) -> str:
     if not value:
         raise ClientMisconfigured(f"{name} is not set.")
     return value
+
+
+def _developer_token() -> str:
+    token = _required("MICROSOFT_DEVELOPER_TOKEN")
+    if not is_header_safe(token):
+        raise ClientMisconfigured("MICROSOFT_DEVELOPER_TOKEN has a space, a line break or a letter that is not ASCII.")
+    return token

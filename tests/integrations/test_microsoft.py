@@ -1,5 +1,7 @@
 """Where settings, tokens and the client meet: whose account is named, what stays open, what a missing setting says."""
 
+import time
+
 import requests
 from django.test import override_settings
 
@@ -8,10 +10,12 @@ from integrations.connecting import add_accounts
 from integrations.goals import uet_tags
 from integrations.microsoft import client_for, client_for_connection, forget_sessions, oauth_app
 from integrations.microsoft_ads.emulator.world import AGENCY_USER, ALDER, ALDER_SEARCH, SEARCH_US
-from integrations.microsoft_ads.errors import ClientMisconfigured
+from integrations.microsoft_ads.errors import ClientMisconfigured, NoAnswer
 from integrations.models import AdAccount
 from tests.cast import NOON, CastTestCase, make_account
+from tests.integrations.microsoft_ads.canned import PURCHASE
 from tests.support.microsoft import EmulatedMicrosoft
+from tests.support.peer import HEAD, peer, trickling
 
 
 class ClientForTest(CastTestCase):
@@ -32,6 +36,15 @@ class ClientForTest(CastTestCase):
                 client_for(self.account)
             with self.assertRaisesMessage(ClientMisconfigured, "MICROSOFT_DEVELOPER_TOKEN is not set."):
                 client_for_connection(self.account.connection)
+
+    def test_a_developer_token_that_no_header_carries_is_the_operators(self) -> None:
+        for token in ("two words", "token\n", "jeton-é"):
+            with (
+                self.subTest(token),
+                override_settings(MICROSOFT_DEVELOPER_TOKEN=token),
+                self.assertRaisesMessage(ClientMisconfigured, "MICROSOFT_DEVELOPER_TOKEN has a space"),
+            ):
+                client_for(self.account)
 
     def test_a_missing_client_id_is_the_operators(self) -> None:
         with override_settings(MICROSOFT_CLIENT_ID=""), self.assertRaisesMessage(ClientMisconfigured, "CLIENT_ID"):
@@ -65,3 +78,20 @@ class OpenSessionsTest(CastTestCase):
             self.session_of(account)
         self.assertIsNot(self.session_of(self.account), first)
         self.assertIs(self.session_of(others[-1]), self.session_of(others[-1]))
+
+
+class DeadlineTest(CastTestCase):
+    def setUp(self) -> None:
+        forget_sessions()
+        self.addCleanup(forget_sessions)
+
+    def test_a_head_that_trickles_is_cut_off_when_the_upload_is_over_time(self) -> None:
+        with (
+            peer(trickling(HEAD + b"X-Endless: ", b"x")) as base,
+            override_settings(MICROSOFT_CAMPAIGN_URL=base, UPLOAD_TIMEOUT_SECONDS=0.25),
+        ):
+            client = client_for(self.account)
+            started = time.monotonic()
+            with self.assertRaises(NoAnswer):
+                client.apply_offline_conversions([PURCHASE])
+        self.assertLess(time.monotonic() - started, 1.5)
