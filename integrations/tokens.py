@@ -38,7 +38,8 @@ POLL_SECONDS = 0.1
 OPERATOR_PAUSE = timedelta(minutes=5)
 # A refresh token lives 90 days from its issue, so an idle connection is renewed weekly (entra/refresh-tokens).
 IDLE = timedelta(days=7)
-KEPT_ALIVE_AT_ONCE = 50
+# Ten renewals of twenty seconds at most, so that they end within the four minutes of a task.
+KEPT_ALIVE_AT_ONCE = 10
 MAX_ERROR_CHARS = 500
 
 # Why Microsoft ended a grant, by AADSTS number: for people to read, never to branch on (entra/reference-error-codes).
@@ -261,7 +262,8 @@ def wipe_tokens(connection: Connection) -> None:
 def keep_alive(app: Callable[[], OAuthApp], now: datetime) -> int:
     """Renew sign-ins that nobody used for a week, and those that waited for us; return how many were renewed.
 
-    Stops at our own misconfiguration, which is the same for all. For the sweep: at most 50 at a time.
+    `now` decides which are due; each renewal reads the clock anew, as those before it take their time.
+    Stops at our own misconfiguration, which is the same for all. At most 10 at a time, the longest unused first.
     """
     idle = Q(status=Connection.Status.CONNECTED, renewed_at__lte=now - IDLE)
     paused = Q(status=Connection.Status.NEEDS_OPERATOR, failed_at__lte=now - OPERATOR_PAUSE)
@@ -269,7 +271,7 @@ def keep_alive(app: Callable[[], OAuthApp], now: datetime) -> int:
     renewed = 0
     for connection_id in due[:KEPT_ALIVE_AT_ONCE]:
         try:
-            ConnectionTokens(connection_id, app, clock=lambda: now).renew_now()
+            ConnectionTokens(connection_id, app).renew_now()
         except ClientMisconfigured:
             break
         except TokenError as error:

@@ -8,6 +8,7 @@ from unittest import mock
 
 import time_machine
 from cryptography.fernet import Fernet
+from django.conf import settings
 from django.db import connection as database
 from django.db import connections
 from django.test import TransactionTestCase, override_settings
@@ -25,9 +26,11 @@ from integrations.microsoft_ads.errors import (
 )
 from integrations.microsoft_ads.oauth import OAuthApp, Tokens
 from integrations.models import AdAccount, Connection
-from integrations.tokens import IDLE, OPERATOR_PAUSE, RENEWAL_LEASE, ConnectionTokens, keep_alive
+from integrations.tokens import IDLE, KEPT_ALIVE_AT_ONCE, OPERATOR_PAUSE, RENEWAL_LEASE, ConnectionTokens, keep_alive
 from tests.cast import NOON, CastTestCase, make_site, make_user
 from tests.support.microsoft import EmulatedMicrosoft
+
+EXCHANGE_SECONDS = 10  # at most, of each of the two that a renewal may take
 
 
 def never_wait(_seconds: float) -> None:
@@ -293,6 +296,30 @@ class KeepAliveTest(Renewal):
         self.time.shift(OPERATOR_PAUSE)
         self.assertEqual(keep_alive(oauth_app, timezone.now()), 1)
         self.assertEqual(self.stored().status, Connection.Status.CONNECTED)
+
+    def test_each_lease_is_taken_from_the_moment_of_its_renewal(self) -> None:
+        self.microsoft.connect(make_site("Second", self.alice), self.alice)
+        self.time.shift(IDLE)
+        refresh, leases = OAuthApp.refresh, []
+
+        def slow(app: OAuthApp, refresh_token: str) -> Tokens:
+            leased = Connection.objects.get(refreshing_until__isnull=False)
+            assert leased.refreshing_until
+            leases.append(leased.refreshing_until - timezone.now())
+            self.time.shift(2 * RENEWAL_LEASE)
+            return refresh(app, refresh_token)
+
+        with mock.patch.object(OAuthApp, "refresh", slow):
+            self.assertEqual(keep_alive(oauth_app, timezone.now()), 2)
+        self.assertEqual(leases, [RENEWAL_LEASE, RENEWAL_LEASE])
+
+    def test_no_more_are_renewed_at_once_than_a_task_has_time_for(self) -> None:
+        for number in range(KEPT_ALIVE_AT_ONCE):
+            self.microsoft.connect(make_site(f"Shop {number}", self.alice), self.alice)
+        self.time.shift(IDLE)
+        self.assertEqual(keep_alive(oauth_app, timezone.now()), KEPT_ALIVE_AT_ONCE)
+        self.assertEqual(keep_alive(oauth_app, timezone.now()), 1)
+        self.assertLess(KEPT_ALIVE_AT_ONCE * 2 * EXCHANGE_SECONDS, settings.Q_CLUSTER["timeout"])
 
     def test_our_own_misconfiguration_is_asked_about_once_for_all(self) -> None:
         self.microsoft.connect(make_site("Second", self.alice), self.alice)
