@@ -46,7 +46,7 @@ class ConnectionAdmin(HistoryAdmin):
 
 @admin.register(AdAccount)
 class AdAccountAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
-    """Accounts. What Microsoft says of one is read only; whether it is forwarded to, and what holds it, is not."""
+    """Accounts. What Microsoft and the worker say of one is read only; whether it is forwarded to is not."""
 
     list_display = ["name", "account_id", "site", "connection", "is_active", "hold_reason", "held_until"]
     list_filter = ["is_active", "hold_reason", "life_cycle_status", "currency"]
@@ -63,14 +63,22 @@ class AdAccountAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         "time_zone",
         "life_cycle_status",
         "auto_tagging",
+        "hold_reason",
+        "held_until",
         "goals_synced_at",
         "next_sync_at",
         "batch_limit",
         "created_at",
     ]
+    actions = ["lift_holds"]
 
     def has_add_permission(self, request: HttpRequest) -> bool:  # noqa: ARG002
         return False
+
+    @admin.action(description="Lift the hold", permissions=["change"])
+    def lift_holds(self, request: HttpRequest, accounts: QuerySet[AdAccount]) -> None:
+        released = sum(account.lift_hold() for account in accounts)
+        self.message_user(request, f"{released} {'account' if released == 1 else 'accounts'} released.")
 
 
 @admin.register(ConversionGoal)

@@ -114,6 +114,14 @@ class AdAccount(models.Model):
     def __str__(self) -> str:
         return f"{self.name} ({self.account_id})"
 
+    def lift_hold(self) -> bool:
+        """Let the account send again now, before its hold ends by itself; False when nothing held it.
+
+        Where the cause is still there, the next call holds it anew.
+        """
+        held = AdAccount.objects.filter(pk=self.pk).exclude(hold_reason="", held_until=None)
+        return bool(held.update(hold_reason="", held_until=None))
+
 
 class ConversionGoal(models.Model):
     """An offline conversion goal as Microsoft last described it. Uploads name it by its exact name."""

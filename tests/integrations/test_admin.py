@@ -1,6 +1,6 @@
 """The staff's lists: they open, stay fast as rows grow, show no token and leave history alone."""
 
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Permission, User
 from django.db import connection as database
 from django.db import models
 from django.test.utils import CaptureQueriesContext
@@ -99,11 +99,35 @@ class ReadOnlyTest(Staff):
                 self.assertEqual(self.client.post(self.url(model, "change", row.pk), {}).status_code, 403)
                 self.assertEqual(self.client.post(self.url(model, "delete", row.pk), {"post": "yes"}).status_code, 403)
 
-    def test_a_hold_can_be_lifted(self) -> None:
-        AdAccount.objects.update(hold_reason="operator", held_until=NOON)
-        data = {"is_active": "on", "hold_reason": "", "held_until_0": "", "held_until_1": "", "uet_tag_id": ""}
+    def test_what_holds_an_account_cannot_be_typed(self) -> None:
+        AdAccount.objects.update(hold_reason="permission", held_until=NOON)
+        data = {"is_active": "on", "uet_tag_id": "", "hold_reason": "by hand", "batch_limit": "7", "account_id": "1"}
         r = self.client.post(self.url(AdAccount, "change", self.account.pk), data)
         self.assertEqual(r.status_code, 302)
         self.account.refresh_from_db()
-        self.assertEqual((self.account.hold_reason, self.account.held_until), ("", None))
-        self.assertEqual(self.account.account_id, "138204417")
+        self.assertEqual((self.account.hold_reason, self.account.held_until), ("permission", NOON))
+        self.assertEqual((self.account.batch_limit, self.account.account_id), (None, "138204417"))
+
+
+class LiftTheHoldTest(Staff):
+    def lift(self) -> str:
+        chosen = {"action": "lift_holds", "_selected_action": list(AdAccount.objects.values_list("pk", flat=True))}
+        return self.client.post(self.url(AdAccount, "changelist"), chosen, follow=True).content.decode()
+
+    def test_it_releases_what_is_held_and_says_how_many(self) -> None:
+        for number in range(2):
+            make_account(self.site, f"70{number}", hold_reason="throttled", held_until=NOON)
+        self.assertIn("2 accounts released.", self.lift())
+        self.assertEqual(set(AdAccount.objects.values_list("hold_reason", "held_until")), {("", None)})
+
+    def test_it_says_one_account_as_people_do(self) -> None:
+        AdAccount.objects.update(hold_reason="permission")
+        self.assertIn("1 account released.", self.lift())
+
+    def test_it_takes_leave_to_change_accounts(self) -> None:
+        AdAccount.objects.update(hold_reason="permission")
+        viewer = User.objects.create_user("viewer", is_staff=True)
+        viewer.user_permissions.add(Permission.objects.get(codename="view_adaccount"))
+        self.client.force_login(viewer)
+        self.assertNotIn("released", self.lift())
+        self.assertEqual(AdAccount.objects.get().hold_reason, "permission")
