@@ -332,7 +332,7 @@ def add_accounts(connection: Connection, account_ids: Iterable[str], actor: User
         if not account.can_upload:
             raise AccountsRefused(f"{account.name}: {account.why_not}")
     with transaction.atomic():
-        added = [_add(connection, reachable[account_id]) for account_id in wanted]
+        added = [_add(connection, reachable[account_id], now) for account_id in wanted]
     for row in added:
         logger.info("Site %s: user %s added account %s", connection.site_id, actor.pk, row.account_id)
         try:
@@ -395,7 +395,7 @@ def _covers(role: shapes.CustomerRole, account: shapes.Account) -> bool:
     return role.customer_id == account.customer_id and role.link_permission != LINKED_ENTITY_ONLY
 
 
-def _add(connection: Connection, found: ReachableAccount) -> AdAccount:
+def _add(connection: Connection, found: ReachableAccount, now: datetime) -> AdAccount:
     described = {
         name: fitting(AdAccount, name, getattr(found, name))
         for name in ("customer_id", "number", "name", "currency", "time_zone", "life_cycle_status")
@@ -410,6 +410,8 @@ def _add(connection: Connection, found: ReachableAccount) -> AdAccount:
             # What held it may have been the other sign-in's; if not, the next upload finds out.
             "hold_reason": "",
             "held_until": None,
+            # The worker reads the goals too, at once: conversions that wait follow what was renamed meanwhile.
+            "next_sync_at": now,
         },
     )
     return account

@@ -131,6 +131,13 @@ class AddAccountsTest(Accounts):
         self.assertEqual(again.pk, account.pk)
         self.assertTrue(again.is_active)
 
+    def test_an_account_that_is_added_again_is_the_workers_to_read_at_once(self) -> None:
+        connection = self.connect()
+        self.add(connection, SEARCH_US)
+        AdAccount.objects.update(next_sync_at=NOON + timedelta(hours=1))
+        self.add(connection, SEARCH_US)
+        self.assertEqual(AdAccount.objects.get().next_sync_at, NOON)
+
     def test_an_account_whose_goals_cannot_be_read_is_added_without(self) -> None:
         connection = self.connect()
         self.microsoft.fault("ConversionGoals/QueryByIds", "503")
