@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models import Exists, F, OuterRef, Q, QuerySet
 
 from forwarding.counts import Move, record_moves
 from forwarding.models import Attempt, Delivery, Hold, Operation, Status, Upload
@@ -54,7 +54,7 @@ def claim(account_id: int, operation: Operation, now: datetime) -> Upload | None
 
     None also while a batch that is not full still waits for company (`UPLOAD_LINGER_SECONDS`).
     """
-    rows = AdAccount.objects.select_related("connection", "site").select_for_update(of=("self",))
+    rows = AdAccount.objects.select_related("connection", "site").select_for_update(of=("self",), no_key=True)
     account = rows.filter(pk=account_id).first()
     if account is None or not may_send(account, now):
         return None
@@ -92,7 +92,9 @@ def _take_over(upload: Upload, now: datetime) -> Upload | None:
             _set_aside(upload, now)
             return None
         # The rows that leave are due as before: their turn comes after this half's.
-        upload.delivery_ids = upload.delivery_ids[: len(upload.delivery_ids) // 2]
+        half = len(upload.delivery_ids) // 2
+        _note_unknown(upload, upload.delivery_ids[half:], "The worker that sent it died.", now)
+        upload.delivery_ids = upload.delivery_ids[:half]
         upload.takeovers = 0
     upload.takeovers += 1
     upload.lease_token = uuid.uuid4()
@@ -100,6 +102,15 @@ def _take_over(upload: Upload, now: datetime) -> Upload | None:
     upload.save(update_fields=["delivery_ids", "takeovers", "lease_token", "leased_until"])
     logger.warning("Upload %s of account %s was taken over", upload.public_id, upload.account.account_id)
     return upload
+
+
+def _note_unknown(upload: Upload, delivery_ids: list[int], message: str, now: datetime) -> None:
+    """Count an attempt for rows that may have been sent: from now on nobody may change what they are known by."""
+    Delivery.objects.filter(pk__in=delivery_ids).update(attempts=F("attempts") + 1, changed_at=now)
+    Attempt.objects.bulk_create(
+        Attempt(delivery_id=pk, upload=upload, outcome=Attempt.Outcome.UNKNOWN, error_message=message, created_at=now)
+        for pk in delivery_ids
+    )
 
 
 def _set_aside(upload: Upload, now: datetime) -> None:
@@ -116,9 +127,7 @@ def _set_aside(upload: Upload, now: datetime) -> None:
     delivery.last_upload = upload
     delivery.changed_at = now
     delivery.save()
-    Attempt.objects.create(
-        delivery=delivery, upload=upload, outcome=Attempt.Outcome.UNKNOWN, error_message=upload.error, created_at=now
-    )
+    _note_unknown(upload, [delivery.pk], upload.error, now)
     record_moves([Move(delivery, before, delivery.status)], now)
     logger.error("Delivery %s was set aside: %s", delivery.public_id, upload.error)
 
@@ -127,7 +136,7 @@ def _set_aside(upload: Upload, now: datetime) -> None:
 def expire(now: datetime, limit: int = MAX_ROWS) -> int:
     """Fail up to `limit` deliveries that waited until Microsoft would refuse them as too old; return how many."""
     found = list(Delivery.objects.too_old(now).select_for_update(skip_locked=True)[:limit])
-    on_their_way = listed_in_open_uploads({row.account_id for row in found})
+    on_their_way = set(listed_in_open_uploads({row.account_id for row in found}))
     rows = [row for row in found if row.pk not in on_their_way]
     Delivery.objects.filter(pk__in=[row.pk for row in rows]).update(
         status=Status.FAILED, next_attempt_at=None, hold_reason="", error_symbol=EXPIRED_SYMBOL, changed_at=now
@@ -136,7 +145,7 @@ def expire(now: datetime, limit: int = MAX_ROWS) -> int:
     return len(rows)
 
 
-def listed_in_open_uploads(account_ids: Collection[int]) -> set[int]:
+def listed_in_open_uploads(account_ids: Collection[int]) -> list[int]:
     """Return the deliveries of these accounts that are on their way: nobody else may change them."""
     opened = Upload.objects.filter(account_id__in=account_ids, finished_at__isnull=True)
-    return {pk for ids in opened.values_list("delivery_ids", flat=True) for pk in ids}
+    return [pk for ids in opened.values_list("delivery_ids", flat=True) for pk in ids]

@@ -43,7 +43,7 @@ def resolve_clicks(site: Site, events: Collection[Event]) -> dict[int, FoundClic
     """Return the click of each event by the event's primary key; events of one site, at most seven queries."""
     own = {event.pk: event.msclkid for event in events if is_click_id(event.msclkid)}
     clicked_at = _first_seen(site, set(own.values()))
-    found = {pk: FoundClick(msclkid, ClickSource.EVENT, clicked_at.get(msclkid)) for pk, msclkid in own.items()}
+    found = {pk: FoundClick(msclkid, ClickSource.EVENT, clicked_at.get(msclkid.lower())) for pk, msclkid in own.items()}
     for source, field, sightings_by in _ROADS:
         missing = [event for event in events if event.pk not in found and getattr(event, field)]
         sightings = sightings_by(site, field, {getattr(event, field) for event in missing}) if missing else {}
@@ -61,11 +61,20 @@ def _newest_before(event: Event, sightings: Iterable[_Sighting], site: Site) -> 
     return max(fitting, key=lambda seen: seen.seen_at, default=None)
 
 
+def any_case(click_ids: Iterable[str]) -> set[str]:
+    """Return the ids with their forms in small and in capital letters, for a look-up that an index can serve."""
+    return {form for click_id in click_ids for form in (click_id, click_id.lower(), click_id.upper())}
+
+
 def _first_seen(site: Site, click_ids: Collection[str]) -> dict[str, datetime]:
     if not click_ids:
         return {}
-    rows = Click.objects.filter(site=site, msclkid__in=click_ids).values("msclkid").annotate(at=Min("captured_at"))
-    return {row["msclkid"]: row["at"] for row in rows}
+    rows = Click.objects.filter(site=site, msclkid__in=any_case(click_ids)).values_list("msclkid")
+    first: dict[str, datetime] = {}
+    for msclkid, at in rows.annotate(at=Min("captured_at")):
+        key = msclkid.lower()
+        first[key] = min(at, first.get(key, at))
+    return first
 
 
 def _clicks_by(site: Site, field: str, wanted: Collection[str]) -> _Sightings:

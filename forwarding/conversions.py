@@ -4,7 +4,6 @@ The reasons are tried in a fixed order and the first that applies is the one sho
 up to its total.
 """
 
-from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -83,11 +82,11 @@ def draft(
         delivery.value = mapping.value_of(event)
         if delivery.value is not None:
             delivery.currency = event.currency or mapping.goal.revenue_currency or account.currency
+    delivery.msclkid, delivery.click_source, delivery.clicked_at = click.msclkid, click.source, click.clicked_at
     if reason is not None or mapping is None:
         return skipped(delivery, reason or Skip.NOT_MAPPED)
     delivery.dedupe_key = dedupe_key(mapping.goal.goal_id, event.transaction_id, event.event_id)
     delivery.conversion_time = utc_second(event.occurred_at)
-    delivery.msclkid, delivery.click_source, delivery.clicked_at = click.msclkid, click.source, click.clicked_at
     delivery.email_sha256, delivery.phone_sha256 = _hashes(event, account, mapping.goal)
     delivery.expires_at = expires_at(event.occurred_at)
     delivery.next_attempt_at, hold = first_attempt(event, mapping.goal, click, now, settle)
@@ -116,6 +115,8 @@ def first_attempt(
     goal_ready = goal.settles_at(settle.goal) or now
     is_ahead = event.occurred_at > max(now, event.received_at) + SAME_MOMENT
     time_ready = event.occurred_at + CLOCK_MARGIN if is_ahead else now
+    if not goal.is_available:
+        return max(now, expires_at(event.occurred_at) - CLOCK_MARGIN), Hold.GOAL_MISSING
     at, hold = max(
         (now, None),
         (time_ready, None),
@@ -132,15 +133,16 @@ def match_key(delivery: Delivery) -> MatchKey:
     return delivery.account_id, delivery.goal_name, identifier, delivery.conversion_time
 
 
-def shift_to_free_second(delivery: Delivery, taken: Collection[MatchKey]) -> None:
-    """Move a conversion to the first second that no other one of the same click and goal has.
+def shift_by_a_second(delivery: Delivery) -> None:
+    """Move a conversion to the next second, because another one of the same click and goal has its own.
 
     Two orders of one click to one goal in one second are one key at Microsoft, and the second would be dropped
     without a word (api notes 4.3). What is sent is kept, so adjustments repeat it.
     """
-    while match_key(delivery) in taken:
-        later = datetime.fromisoformat(delivery.conversion_time) + timedelta(seconds=1)
-        delivery.conversion_time = utc_second(later)
+    later = datetime.fromisoformat(delivery.conversion_time) + timedelta(seconds=1)
+    delivery.conversion_time = utc_second(later)
+    if delivery.next_attempt_at is not None:  # never sent before its time, which Microsoft would refuse (5614)
+        delivery.next_attempt_at = max(delivery.next_attempt_at, later + SAME_MOMENT)
 
 
 def _hashes(event: Event, account: AdAccount, goal: ConversionGoal) -> tuple[str, str]:

@@ -240,12 +240,17 @@ SKIPS: dict[Skip, Words] = {
     Skip.TOO_OLD: _TOO_OLD,
     Skip.NO_IDENTIFIER: Words(
         "No Microsoft click ID",
-        "No click ID came with the event, and none is known for this visitor, order or person.",
+        "No usable click ID came with the event, and none is known for this visitor, order or person.",
         "Install the SDK on the landing page, or turn on enhanced conversions.",
         "settings",
     ),
     Skip.SAME_ORDER: Words(
         "Same order sent twice", "Another event of this transaction is already forwarded to this goal.", ""
+    ),
+    Skip.SAME_SECOND: Words(
+        "Too many in one second",
+        "Microsoft counts conversions of one click and goal once a second, and the seconds around this one are taken.",
+        "Check why your page reports so many conversions at once.",
     ),
     Skip.REFUND: Words(
         "A refund, not a conversion",

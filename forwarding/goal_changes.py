@@ -1,37 +1,71 @@
-"""What a change of an account's goals means for conversions that wait: they follow a goal to its new name."""
+"""What a reading of an account's goals means for conversions that wait.
 
+They follow a goal to its new name, wait for one that is gone or paused, and go on when it is back. What was sent has
+its key at Microsoft under the old name, and keeps it.
+"""
+
+import copy
+from collections import defaultdict
 from datetime import datetime
 
 from django.db import transaction
+from django.db.models import F, Q, QuerySet
 
 from forwarding.claims import listed_in_open_uploads
 from forwarding.counts import Move, record_moves
-from forwarding.models import WAITING, Delivery
+from forwarding.models import WAITING, Delivery, Hold, Kind
+from forwarding.retry import CLOCK_MARGIN
+from forwarding.upload_rows import among
 from integrations.goals import GoalSync, sync_goals
 from integrations.models import AdAccount, ConversionGoal
 
+_IS_AVAILABLE = Q(goal__gone_at__isnull=True, goal__status="Active")
+
 
 def read_goals(account: AdAccount, now: datetime) -> GoalSync:
-    """Read the account's goals from Microsoft and let what waits follow a renamed one.
+    """Read the account's goals from Microsoft and let what waits follow them.
 
-    Raises MicrosoftAdsError, nothing changed.
+    Every reading looks at all that waits, so what an interrupted one left undone is done by the next. Raises
+    MicrosoftAdsError, nothing changed.
     """
     sync = sync_goals(account, now)
-    for renamed in sync.renamed:
-        _follow(renamed.goal, now)
+    with transaction.atomic():
+        # Nobody opens an upload meanwhile.
+        AdAccount.objects.select_for_update(no_key=True).get(pk=account.pk)
+        waiting = Delivery.objects.filter(account=account, kind=Kind.CONVERSION, status__in=WAITING, goal__isnull=False)
+        free = waiting.exclude(pk__in=among(listed_in_open_uploads([account.pk])))
+        _park(free.exclude(_IS_AVAILABLE).exclude(hold_reason=Hold.GOAL_MISSING), now)
+        _release(free.filter(_IS_AVAILABLE, hold_reason=Hold.GOAL_MISSING), now)
+        _rename(free.filter(attempts=0).exclude(goal_name=F("goal__name")), now)
     return sync
 
 
-@transaction.atomic
-def _follow(goal: ConversionGoal, now: datetime) -> None:
-    """Rename what was never sent. What was has its key at Microsoft under the old name, and keeps it."""
-    AdAccount.objects.select_for_update().get(pk=goal.account_id)  # nobody opens an upload meanwhile
-    on_their_way = listed_in_open_uploads([goal.account_id])
-    waiting = Delivery.objects.filter(account=goal.account_id, goal=goal, status__in=WAITING, attempts=0)
-    rows = [row for row in waiting if row.pk not in on_their_way]
-    gone = [Move(row, row.status, None) for row in rows]
-    record_moves(gone, now)
-    for row in rows:
-        row.goal_name = goal.name
-    Delivery.objects.filter(pk__in=[row.pk for row in rows]).update(goal_name=goal.name, changed_at=now)
-    record_moves([Move(row, None, row.status) for row in rows], now)
+def _park(rows: QuerySet[Delivery], now: datetime) -> None:
+    """Let rows wait for their goal, at most until just before they are too old."""
+    last_call = F("expires_at") - CLOCK_MARGIN
+    rows.update(hold_reason=Hold.GOAL_MISSING, next_attempt_at=last_call, changed_at=now)
+
+
+def _release(rows: QuerySet[Delivery], now: datetime) -> None:
+    rows.update(hold_reason="", next_attempt_at=now, changed_at=now)
+
+
+def _rename(rows: QuerySet[Delivery], now: datetime) -> None:
+    """Rename what was never sent: `attempts` counts every call whose outcome is not known, too."""
+    by_goal: dict[ConversionGoal, list[Delivery]] = defaultdict(list)
+    for row in rows.select_related("goal"):
+        assert row.goal is not None
+        by_goal[row.goal].append(row)
+    moves: list[Move] = []
+    for goal, its_rows in by_goal.items():
+        keys = [row.pk for row in its_rows]
+        Delivery.objects.filter(pk__in=among(keys)).update(goal_name=goal.name, changed_at=now)
+        moves += [Move(row, row.status, None) for row in its_rows]
+        moves += [Move(_named(row, goal.name), None, row.status) for row in its_rows]
+    record_moves(moves, now)
+
+
+def _named(row: Delivery, goal_name: str) -> Delivery:
+    renamed = copy.copy(row)
+    renamed.goal_name = goal_name
+    return renamed

@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import Q, QuerySet
 
 from forwarding.counts import Move, record_moves
 from forwarding.models import MAX_MESSAGE_CHARS, MAX_SYMBOL_CHARS, Attempt, Delivery, Hold, Status, Upload
@@ -73,9 +74,11 @@ def record_answer(
         if not is_ours:
             return False
         named = {delivery.pk for delivery, _ in refused}
-        _mark_delivered([delivery for delivery in deliveries if delivery.pk not in named], upload, now)
-        _mark_refused(refused, upload, now)
         _release_account(upload.account, len(deliveries))
+        moves = _mark_delivered([delivery for delivery in deliveries if delivery.pk not in named], upload, now)
+        moves += _mark_refused(refused, upload, now)
+        # Once and last: who takes the counts' rows waits for nobody any more, so writers cannot block in a ring.
+        record_moves(moves, now)
     return True
 
 
@@ -99,17 +102,20 @@ def record_failure(
         if not is_ours:
             return False
         said = ItemError(error.code, error.symbol, error.message)
+        moves: list[Move] = []
         if error.outcome_unknown:
-            _mark(deliveries, _same_again(deliveries, now), said, Attempt.Outcome.UNKNOWN, upload, now)
+            moves = _mark(deliveries, _same_again(deliveries, error, now), said, Attempt.Outcome.UNKNOWN, upload, now)
         elif _is_about_content(error):
-            _narrow_down(upload, deliveries, said, error.what_to_do, now)
+            moves = _narrow_down(upload, deliveries, said, error.what_to_do, now)
         elif not _hold_account(upload.account, error, now):
-            _mark(deliveries, _same_again(deliveries, now), said, Attempt.Outcome.RETRY, upload, now)
+            moves = _mark(deliveries, _same_again(deliveries, error, now), said, Attempt.Outcome.RETRY, upload, now)
+        record_moves(moves, now)
     return True
 
 
-def _same_again(deliveries: Sequence[UploadRow], now: datetime) -> Verdict:
-    return after_no_answer(max((row.attempts for row in deliveries), default=0) + 1, now, waits())
+def _same_again(deliveries: Sequence[UploadRow], error: MicrosoftAdsError, now: datetime) -> Verdict:
+    attempts = max((row.attempts for row in deliveries), default=0) + 1
+    return after_no_answer(attempts, now, waits(), at_least=error.retry_after_seconds or 0)
 
 
 def _is_about_content(error: MicrosoftAdsError) -> bool:
@@ -119,7 +125,7 @@ def _is_about_content(error: MicrosoftAdsError) -> bool:
 
 def _narrow_down(
     upload: Upload, deliveries: Sequence[UploadRow], said: ItemError, what: WhatToDo, now: datetime
-) -> None:
+) -> list[Move]:
     """Send half as much next time, down to the one row that is refused alone: it is judged, the others go on.
 
     The rows stay due as they are, in the same order, and the size stays until the one is found or the queue is empty:
@@ -128,12 +134,12 @@ def _narrow_down(
     half = len(deliveries) // 2 or None
     AdAccount.objects.filter(pk=upload.account_id).update(batch_limit=half)
     if half is not None:
-        return
+        return []
     if what == WhatToDo.OPERATOR:
         # This row, or our configuration: the row waits for a second look, and should all be refused, one a minute is.
         what = WhatToDo.UNKNOWN
-        _hold(upload.account, Hold.OPERATOR, now + timedelta(minutes=1))
-    _mark_refused([(row, said) for row in deliveries], upload, now, what)
+        _hold(AdAccount.objects.filter(pk=upload.account_id), Hold.OPERATOR, now + timedelta(minutes=1))
+    return _mark_refused([(row, said) for row in deliveries], upload, now, what)
 
 
 def _finish(upload: Upload, **fields: object) -> bool:
@@ -145,9 +151,7 @@ def _finish(upload: Upload, **fields: object) -> bool:
     return False
 
 
-def _mark_delivered(deliveries: Sequence[UploadRow], upload: Upload, now: datetime) -> None:
-    if not deliveries:
-        return
+def _mark_delivered(deliveries: Sequence[UploadRow], upload: Upload, now: datetime) -> list[Move]:
     by_attempts: dict[int, list[UploadRow]] = defaultdict(list)
     for delivery in deliveries:
         by_attempts[delivery.attempts].append(delivery)
@@ -164,12 +168,12 @@ def _mark_delivered(deliveries: Sequence[UploadRow], upload: Upload, now: dateti
             last_upload=upload,
             changed_at=now,
         )
-    record_moves((Move(row, row.status, Status.DELIVERED) for row in deliveries), now)
+    return [Move(row, row.status, Status.DELIVERED) for row in deliveries]
 
 
 def _mark_refused(
     refused: Sequence[tuple[UploadRow, ItemError]], upload: Upload, now: datetime, what: WhatToDo | None = None
-) -> None:
+) -> list[Move]:
     """Mark rows that Microsoft refused by name: those that fare alike together. `what` overrules the error's own."""
     chance = random.random()  # noqa: S311 - one draw of jitter for the batch, so that its like waits alike
     alike: dict[tuple[ItemError, Verdict], list[UploadRow]] = defaultdict(list)
@@ -177,15 +181,18 @@ def _mark_refused(
         verdict = after_refusal(
             what or error.what_to_do,
             attempts=row.attempts + 1,
+            is_repeat=(row.error_code, row.error_symbol) == (error.code, error.symbol),
             now=now,
             conversion_at=_conversion_at(row, now),
             waits=waits(),
             uniform=lambda: chance,
         )
         alike[error, verdict].append(row)
+    moves: list[Move] = []
     for (error, verdict), rows in alike.items():
         outcome = Attempt.Outcome.REFUSED if verdict.status == Status.FAILED else Attempt.Outcome.RETRY
-        _mark(rows, verdict, error, outcome, upload, now)
+        moves += _mark(rows, verdict, error, outcome, upload, now)
+    return moves
 
 
 def _conversion_at(row: UploadRow, now: datetime) -> datetime:
@@ -202,7 +209,7 @@ def _mark(
     outcome: Attempt.Outcome,
     upload: Upload,
     now: datetime,
-) -> None:
+) -> list[Move]:
     said = {
         "error_code": error.code,
         "error_symbol": error.symbol[:MAX_SYMBOL_CHARS],
@@ -224,31 +231,35 @@ def _mark(
     Attempt.objects.bulk_create(
         Attempt(delivery_id=row.pk, upload=upload, outcome=outcome, created_at=now, **said) for row in deliveries
     )
-    record_moves((Move(row, row.status, verdict.status) for row in deliveries), now)
+    return [Move(row, row.status, verdict.status) for row in deliveries]
 
 
 def _hold_account(account: AdAccount, error: MicrosoftAdsError, now: datetime) -> bool:
     """Hold the account, or its whole sign-in, for what is not a delivery's fault; return whether it was that."""
     what = error.what_to_do
     if what == WhatToDo.RECONNECT:
-        Connection.objects.filter(pk=account.connection_id, status=Connection.Status.CONNECTED).update(
-            status=Connection.Status.NEEDS_RECONNECT, last_error=str(error)[:500], failed_at=now
-        )
+        # Of the tokens that were refused: somebody may have signed in again meanwhile.
+        refused = account.connection
+        Connection.objects.filter(
+            pk=refused.pk, status=Connection.Status.CONNECTED, token_version=refused.token_version
+        ).update(status=Connection.Status.NEEDS_RECONNECT, last_error=str(error)[:500], failed_at=now)
         return True
     if what == WhatToDo.THROTTLE:
-        seconds = max(error.retry_after_seconds or 0, settings.THROTTLE_SECONDS)
-        _hold(account, Hold.THROTTLED, now + timedelta(seconds=seconds))
+        # Microsoft counts calls per user and per customer (guides/services-protocol), so all their accounts wait.
+        seconds = max(error.retry_after_seconds or 0, settings.THROTTLE_SECONDS) * random.uniform(1, 1.2)  # noqa: S311
+        alike = Q(connection=account.connection_id) | Q(customer_id=account.customer_id)
+        _hold(AdAccount.objects.filter(alike), Hold.THROTTLED, now + timedelta(seconds=seconds))
         return True
     if what in _ACCOUNT_HOLDS:
         reason, wait = _ACCOUNT_HOLDS[what]
-        _hold(account, reason, now + wait)
+        _hold(AdAccount.objects.filter(pk=account.pk), reason, now + wait)
         return True
     return False
 
 
-def _hold(account: AdAccount, reason: Hold, until: datetime) -> None:
-    AdAccount.objects.filter(pk=account.pk).update(hold_reason=reason, held_until=until)
-    logger.warning("Account %s is held until %s: %s", account.account_id, until.isoformat(), reason)
+def _hold(accounts: QuerySet[AdAccount], reason: Hold, until: datetime) -> None:
+    held = accounts.update(hold_reason=reason, held_until=until)
+    logger.warning("%s accounts are held until %s: %s", held, until.isoformat(), reason)
 
 
 def _release_account(account: AdAccount, taken: int) -> None:

@@ -66,6 +66,7 @@ class Skip(models.TextChoices):
     TOO_OLD = "too_old", "Older than 90 days"
     NO_IDENTIFIER = "no_identifier", "No Microsoft click ID"
     SAME_ORDER = "same_order", "Same order sent twice"
+    SAME_SECOND = "same_second", "Too many in one second"
     REFUND = "refund", "A refund, not a conversion"
 
 

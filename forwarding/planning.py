@@ -11,22 +11,24 @@ from datetime import datetime, timedelta
 from django.conf import settings
 from django.db import IntegrityError, transaction
 
-from forwarding.click_resolution import resolve_clicks
-from forwarding.conversions import MatchKey, Settle, draft, match_key, shift_to_free_second, skipped
+from forwarding.click_resolution import any_case, resolve_clicks
+from forwarding.conversions import MatchKey, Settle, draft, match_key, shift_by_a_second, skipped
 from forwarding.counts import Move, record_moves
 from forwarding.models import Delivery, Kind, Skip, Status
 from ingest.models import Event
 from integrations.models import AdAccount, GoalMapping
 
 PLAN_BATCH = 1000
+MAX_SHIFT_SECONDS = 60
 _Lane = tuple[int, str]  # an account and a dedupe key
 
 
-def plan_all(now: datetime) -> int:
-    """Plan every event that waits; return how many there were."""
-    planned = 0
-    while batch := plan_batch(now):
+def plan_all(now: datetime, max_batches: int | None = None) -> int:
+    """Plan every event that waits, or as many batches as given; return how many events there were."""
+    planned = batches = 0
+    while (max_batches is None or batches < max_batches) and (batch := plan_batch(now)):
         planned += batch
+        batches += 1
     return planned
 
 
@@ -108,19 +110,40 @@ def _taken_orders(drafts: Sequence[Delivery]) -> set[_Lane]:
 
 
 def _shift_to_free_seconds(drafts: Sequence[Delivery]) -> None:
-    taken = _taken_seconds(_to_send(drafts))
-    for delivery in _to_send(drafts):
-        shift_to_free_second(delivery, taken)
-        taken.add(match_key(delivery))
+    """Give each conversion of a click and goal a second of its own; what finds none within reach is not forwarded.
+
+    Each round looks only at the seconds that are asked for, so a flood of one click costs a few small queries.
+    """
+    placed: set[MatchKey] = set()
+    seeking = _to_send(drafts)
+    for _ in range(MAX_SHIFT_SECONDS + 1):
+        taken = _taken_seconds(seeking)
+        homeless = []
+        for delivery in seeking:
+            key = match_key(delivery)
+            if key in taken or key in placed:
+                homeless.append(delivery)
+            else:
+                placed.add(key)
+        for delivery in homeless:
+            shift_by_a_second(delivery)
+        if not homeless:
+            return
+        seeking = homeless
+    for delivery in seeking:
+        skipped(delivery, Skip.SAME_SECOND)
 
 
 def _taken_seconds(drafts: Sequence[Delivery]) -> set[MatchKey]:
-    """Return the keys of what was planned before for the same clicks, or for the same people without a click."""
-    sent = Delivery.objects.forwarded().filter(account_id__in={delivery.account_id for delivery in drafts})
+    """Return the keys of what was planned before in the same seconds for the same clicks or, without one, people."""
+    sent = Delivery.objects.forwarded().filter(
+        account_id__in={delivery.account_id for delivery in drafts},
+        conversion_time__in={delivery.conversion_time for delivery in drafts},
+    )
     fields = ("account_id", "goal_name", "msclkid", "email_sha256", "phone_sha256", "conversion_time")
-    by_click = sent.filter(msclkid__in={delivery.msclkid for delivery in drafts if delivery.msclkid}).only(*fields)
+    click_ids = any_case(delivery.msclkid for delivery in drafts if delivery.msclkid)
+    taken = {match_key(delivery) for delivery in sent.filter(msclkid__in=click_ids).only(*fields)}
     without_click = [delivery for delivery in drafts if not delivery.msclkid]
-    taken = {match_key(delivery) for delivery in by_click}
     if without_click:
         same_people = sent.filter(
             msclkid="",

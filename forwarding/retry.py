@@ -62,12 +62,14 @@ def after_refusal(
     what: WhatToDo,
     *,
     attempts: int,
+    is_repeat: bool,
     now: datetime,
     conversion_at: datetime,
     waits: Waits,
     uniform: Random = random.random,
 ) -> Verdict:
-    """Decide on one delivery that Microsoft refused by name. `attempts` counts this one too.
+    """Decide on one delivery that Microsoft refused by name. `attempts` counts this one too; `is_repeat` says
+    that its last refusal was the same.
 
     What a person can fix (a renamed goal, missing access, terms not accepted) fails and is queued again by the fix.
     """
@@ -78,21 +80,26 @@ def after_refusal(
             return _held(Hold.THROTTLED, now + timedelta(seconds=waits.throttle * (1 + uniform())))
         case WhatToDo.GOAL_TOO_NEW:
             return _held(Hold.GOAL_TOO_NEW, now + timedelta(seconds=waits.goal_settle))
-        case WhatToDo.WAIT_FOR_TIME if attempts <= 1:
+        case WhatToDo.WAIT_FOR_TIME if conversion_at > now or not is_repeat:
             # Its time lies ahead of Microsoft's clock: once more when it has passed, then it is wrong.
             return Verdict(Status.RETRYING, max(conversion_at, now) + CLOCK_MARGIN)
-        case WhatToDo.UNKNOWN if attempts <= 1:
+        case WhatToDo.UNKNOWN if not is_repeat:
             return Verdict(Status.RETRYING, now + UNKNOWN_ERROR_WAIT)
-        case WhatToDo.UNKNOWN:
+        case WhatToDo.UNKNOWN if (last_call := expires_at(conversion_at) - CLOCK_MARGIN) > now:
             # A person has to look at it; the raw error stands on the row. It goes out once more before it expires.
-            return Verdict(Status.RETRYING, expires_at(conversion_at) - CLOCK_MARGIN, Hold.OPERATOR)
+            return Verdict(Status.RETRYING, last_call, Hold.OPERATOR)
         case _:
             return FAILED
 
 
-def after_no_answer(attempts: int, now: datetime, waits: Waits, uniform: Random = random.random) -> Verdict:
-    """Decide on all rows of a call that brought no answer about them: the same again, by the ladder."""
-    return _later(now, wait_seconds(waits.ladder, attempts, uniform))
+def after_no_answer(
+    attempts: int, now: datetime, waits: Waits, uniform: Random = random.random, *, at_least: float = 0
+) -> Verdict:
+    """Decide on all rows of a call that brought no answer about them: the same again, by the ladder.
+
+    `at_least` are the seconds that Microsoft asked for (Retry-After); they go before the ladder's.
+    """
+    return _later(now, max(at_least, wait_seconds(waits.ladder, attempts, uniform)))
 
 
 def _later(now: datetime, seconds: float) -> Verdict:

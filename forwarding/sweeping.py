@@ -25,12 +25,12 @@ class SweepReport:
     goal_readings: int
 
 
-def sweep(now: datetime, ring: ForAccount, read_goals: ForAccount) -> SweepReport:
+def sweep(now: datetime, ring: ForAccount, read_goals: ForAccount, plan_batches: int | None = None) -> SweepReport:
     """Plan what arrived, fail what is too old, call `ring` with each account that has something to send.
 
-    Calls `read_goals` with each account whose goals were not read for an hour.
+    Calls `read_goals` with each account whose goals were not read for an hour. `plan_batches` bounds the planning.
     """
-    planned = plan_all(now)
+    planned = plan_all(now, plan_batches)
     expired = 0
     while batch := expire(now):
         expired += batch

@@ -12,6 +12,7 @@ from forwarding.claims import claim
 from forwarding.goal_changes import read_goals as read_goals_now
 from forwarding.marking import record_answer, record_failure
 from forwarding.models import Delivery, Heartbeat, Operation, Upload
+from forwarding.planning import PLAN_BATCH
 from forwarding.sweeping import SweepReport
 from forwarding.sweeping import sweep as sweep_rows
 from forwarding.upload_rows import UploadRow, rows_of
@@ -25,6 +26,8 @@ logger = logging.getLogger(__name__)
 
 SWEEP_HEARTBEAT, UPKEEP_HEARTBEAT = "sweep", "upkeep"
 UPKEEP_EVERY = timedelta(minutes=1)
+# A sweep is the worker's sign of life, so it has to come back in seconds, whatever waits.
+PLAN_BATCHES_PER_SWEEP = 20
 # Less than the queue's own time limit, so that a long backlog is shared out over several tasks.
 TASK_SECONDS = 150
 
@@ -32,10 +35,12 @@ TASK_SECONDS = 150
 def sweep() -> SweepReport:
     """Plan what arrived, and ring for every account with something to do. Also the worker's sign of life."""
     now = timezone.now()
-    report = sweep_rows(now, ring, ring_to_read_goals)
+    report = sweep_rows(now, ring, ring_to_read_goals, PLAN_BATCHES_PER_SWEEP)
     if _beat(UPKEEP_HEARTBEAT, now, UPKEEP_EVERY):
         async_task("forwarding.tasks.upkeep")
     _beat(SWEEP_HEARTBEAT, now)
+    if report.planned >= PLAN_BATCHES_PER_SWEEP * PLAN_BATCH:
+        hint()  # there is more
     return report
 
 

@@ -29,6 +29,8 @@ class UploadRow(NamedTuple):
     status: str
     attempts: int
     created_at: datetime
+    error_code: int | None
+    error_symbol: str
 
     @property
     def skip_reason(self) -> str:

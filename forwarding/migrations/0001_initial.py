@@ -129,6 +129,7 @@ class Migration(migrations.Migration):
                             ("too_old", "Older than 90 days"),
                             ("no_identifier", "No Microsoft click ID"),
                             ("same_order", "Same order sent twice"),
+                            ("same_second", "Too many in one second"),
                             ("refund", "A refund, not a conversion"),
                         ],
                         default="",

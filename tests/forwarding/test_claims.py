@@ -8,7 +8,7 @@ from django.db.models import QuerySet
 from django.test import override_settings
 
 from forwarding.claims import MAX_TAKEOVERS, accounts_to_serve, claim, expire
-from forwarding.models import Delivery, Hold, Kind, Operation, Status, Upload
+from forwarding.models import Attempt, Delivery, Hold, Kind, Operation, Status, Upload
 from forwarding.planning import plan_all
 from integrations.models import AdAccount, Connection
 from tests.cast import NOON, CastTestCase, store_event
@@ -95,6 +95,17 @@ class TestIndexes(ClaimTestCase):
     def test_history_costs_a_sweep_nothing(self) -> None:
         self.assertIn("delivery_expiring", self.plan_of(Delivery.objects.too_old(NOW)[:1000]))
 
+    def test_a_paused_account_keeps_its_rows(self) -> None:
+        self.due(1)
+        AdAccount.objects.update(paused_at=NOW)
+        self.assertIsNone(self.claim())
+        self.assertEqual(accounts_to_serve(NOW), [])
+
+    def test_a_call_of_conversions_carries_no_adjustment(self) -> None:
+        conversion, adjustment = self.due(2)
+        Delivery.objects.filter(pk=adjustment).update(kind=Kind.RESTATE)
+        self.assertEqual(self.claimed().delivery_ids, [conversion])
+
 
 class TestTakeOver(ClaimTestCase):
     def test_it_keeps_the_same_rows_in_the_same_order_under_a_new_lease(self) -> None:
@@ -119,6 +130,16 @@ class TestTakeOver(ClaimTestCase):
         halved = self.die()
         assert halved is not None
         self.assertEqual(halved.delivery_ids, rows[:2])
+        self.assertEqual(halved.takeovers, 1)
+
+    def test_rows_that_leave_were_perhaps_sent_and_count_as_tried(self) -> None:
+        rows = self.due(4)
+        self.claimed()
+        for _ in range(MAX_TAKEOVERS + 1):
+            self.die()
+        tried = Delivery.objects.filter(attempts=1).order_by("pk").values_list("pk", flat=True)
+        self.assertEqual(list(tried), rows[2:])
+        self.assertEqual(set(Attempt.objects.values_list("outcome", flat=True)), {Attempt.Outcome.UNKNOWN})
 
     def test_the_row_that_kills_every_worker_is_set_aside(self) -> None:
         self.due(1)
@@ -127,7 +148,7 @@ class TestTakeOver(ClaimTestCase):
             self.assertIsNotNone(self.die())
         self.assertIsNone(self.die())
         row = Delivery.objects.get()
-        self.assertEqual((row.status, row.hold_reason), (Status.RETRYING, Hold.OPERATOR))
+        self.assertEqual((row.status, row.hold_reason, row.attempts), (Status.RETRYING, Hold.OPERATOR, 1))
         self.assertFalse(Upload.objects.filter(finished_at__isnull=True).exists())
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from django.test import SimpleTestCase
 
 from forwarding.click_resolution import NO_CLICK, FoundClick
-from forwarding.conversions import Settle, draft, match_key, shift_to_free_second, utc_second
+from forwarding.conversions import Settle, draft, match_key, utc_second
 from forwarding.models import ClickSource, Delivery, Hold, Skip, Status
 from ingest.models import Consent, ConsentPolicy, Event, Site, Source
 from integrations.models import AdAccount, ConversionGoal, GoalMapping, ValueRule
@@ -141,19 +141,19 @@ class TestWhatItWaitsFor(SimpleTestCase):
         delivery = decide(click=old_click, occurred_at=NOON + a_blink, received_at=NOON + a_blink)
         self.assertEqual(delivery.next_attempt_at, NOON)
 
+    def test_a_goal_that_is_gone_or_paused_is_waited_for_until_the_last_minute(self) -> None:
+        for state in ({"gone_at": NOON}, {"status": "Paused"}):
+            delivery = decide(goal=state)
+            assert delivery.expires_at is not None
+            self.assertEqual((delivery.status, delivery.hold_reason), (Status.PENDING, Hold.GOAL_MISSING))
+            self.assertEqual(delivery.next_attempt_at, delivery.expires_at - timedelta(minutes=1))
 
-class TestTheSameSecond(SimpleTestCase):
-    def test_a_second_order_of_one_click_moves_on_by_a_second(self) -> None:
-        first, second = decide(transaction_id="HP-1"), decide(transaction_id="HP-2")
-        shift_to_free_second(second, {match_key(first)})
-        self.assertEqual(second.conversion_time, "2026-11-21T10:00:01Z")
 
+class TestMatchKey(SimpleTestCase):
     def test_the_case_of_a_click_id_does_not_make_it_another(self) -> None:
-        first, second = decide(), decide(click=FoundClick(CLICK_ID.upper(), ClickSource.EVENT, NOON - 5 * HOUR))
-        shift_to_free_second(second, {match_key(first)})
-        self.assertEqual(second.conversion_time, "2026-11-21T10:00:01Z")
+        in_capitals = decide(click=FoundClick(CLICK_ID.upper(), ClickSource.EVENT, NOON - 5 * HOUR))
+        self.assertEqual(match_key(decide()), match_key(in_capitals))
 
-    def test_another_goal_keeps_its_second(self) -> None:
-        first, second = decide(), decide(goal={"name": "Lead"})
-        shift_to_free_second(second, {match_key(first)})
-        self.assertEqual(second.conversion_time, "2026-11-21T10:00:00Z")
+    def test_another_goal_or_second_does(self) -> None:
+        keys = {match_key(row) for row in (decide(), decide(goal={"name": "Lead"}), decide(occurred_at=NOON - HOUR))}
+        self.assertEqual(len(keys), 3)

@@ -5,8 +5,11 @@ from django.utils import timezone
 from forwarding.claims import claim
 from forwarding.counts import rebuild
 from forwarding.goal_changes import read_goals
-from forwarding.models import DailyCount, Delivery, Operation
+from forwarding.models import DailyCount, Delivery, Hold, Operation
 from forwarding.planning import plan_all
+from forwarding.sweeping import sweep
+from integrations.goals import sync_goals
+from integrations.models import AdAccount, Connection
 from tests.road.road import RoadTestCase, purchase
 
 GOAL_ID = "90010001"
@@ -40,6 +43,38 @@ class TestRenamedGoal(RoadTestCase):
         rebuild(timezone.now())
         self.assertEqual(list(DailyCount.objects.values_list("goal_name", "status", "count")), expected)
         self.assertEqual(expected, [("Web purchase", "pending", 1)])
+
+    def test_a_reading_that_was_cut_short_is_made_up_for(self) -> None:
+        self.post(purchase())
+        plan_all(timezone.now())
+        self.microsoft.control("goals", {"id": GOAL_ID, "name": "Web purchase"})
+        sync_goals(self.account, timezone.now())  # and the worker died here
+        read_goals(self.account, timezone.now())
+        self.assertEqual(Delivery.objects.get().goal_name, "Web purchase")
+
+    def test_what_may_have_been_sent_keeps_its_key(self) -> None:
+        self.post(purchase())
+        plan_all(timezone.now())
+        Delivery.objects.update(attempts=1)
+        self.rename()
+        self.assertEqual(Delivery.objects.get().goal_name, "Purchase")
+
+    def test_what_waits_for_a_goal_that_is_paused_goes_on_when_it_is_back(self) -> None:
+        self.post(purchase())
+        plan_all(timezone.now())
+        for status, hold in (("Paused", Hold.GOAL_MISSING), ("Active", "")):
+            self.microsoft.control("goals", {"id": GOAL_ID, "status": status})
+            read_goals(self.account, timezone.now())
+            self.assertEqual(Delivery.objects.get().hold_reason, hold)
+        self.go()
+        self.assertEqual(len(self.microsoft.bookings), 1)
+
+    def test_the_goals_of_a_sign_in_that_needs_a_person_are_not_read(self) -> None:
+        AdAccount.objects.update(next_sync_at=timezone.now())
+        Connection.objects.update(status=Connection.Status.NEEDS_RECONNECT)
+        read: list[int] = []
+        sweep(timezone.now(), read.append, read.append)
+        self.assertEqual(read, [])
 
     def test_the_sweep_reads_an_accounts_goals_once_an_hour(self) -> None:
         for _ in range(3):

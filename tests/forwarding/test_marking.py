@@ -6,6 +6,7 @@ from datetime import timedelta
 from decimal import Decimal
 
 from django.db import connection
+from django.db.models import F
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
@@ -15,10 +16,11 @@ from forwarding.marking import record_answer, record_failure
 from forwarding.models import Attempt, DailyCount, Delivery, Hold, Operation, Status, Upload
 from forwarding.planning import plan_all
 from forwarding.upload_rows import UploadRow, rows_of
+from ingest.models import Site
 from integrations.microsoft_ads.errors import Fault, MicrosoftAdsError, NoAnswer, WhatToDo
 from integrations.microsoft_ads.shapes import ApplyResult, ItemError, ItemResult
 from integrations.models import AdAccount, Connection
-from tests.cast import NOON, CastTestCase, store_event
+from tests.cast import NOON, CastTestCase, make_account, make_connection, store_event
 
 NOW = NOON + timedelta(minutes=5)
 ACCEPTED = ItemResult(None)
@@ -68,6 +70,16 @@ class TestAnswers(MarkTestCase):
         self.assertEqual(self.statuses(), [Status.DELIVERED, Status.FAILED, Status.DELIVERED])
         refused = Delivery.objects.get(status=Status.FAILED)
         self.assertEqual((refused.error_code, refused.attempts), (5604, 1))
+
+    def test_an_index_speaks_of_the_order_in_which_rows_were_sent(self) -> None:
+        for order in range(3):
+            store_event(self.site, transaction_id=f"HP-{order}")
+        plan_all(NOON)
+        for number, row in enumerate(Delivery.objects.order_by("-pk")):
+            Delivery.objects.filter(pk=row.pk).update(next_attempt_at=NOON + timedelta(seconds=number))
+        self.reopen()
+        self.answered(REFUSED, ACCEPTED, ACCEPTED)
+        self.assertEqual(self.statuses(), [Status.DELIVERED, Status.DELIVERED, Status.FAILED])
 
     def test_the_upload_keeps_what_support_asks_for(self) -> None:
         self.open(2)
@@ -119,8 +131,24 @@ class TestFailures(MarkTestCase):
         self.failed(Fault("Slow down", what_to_do=WhatToDo.THROTTLE, code=117, retry_after_seconds=90))
         self.account.refresh_from_db()
         self.assertEqual(self.account.hold_reason, Hold.THROTTLED)
-        self.assertEqual(self.account.held_until, NOW + timedelta(seconds=90))
+        assert self.account.held_until is not None
+        self.assertTrue(NOW + timedelta(seconds=90) <= self.account.held_until <= NOW + timedelta(seconds=108))
         self.assertEqual(set(Delivery.objects.values_list("attempts", "status")), {(0, Status.PENDING)})
+
+    def test_a_throttle_holds_every_account_of_the_sign_in_and_of_the_customer(self) -> None:
+        self.open()
+        sibling = make_account(self.site, "138204422", customer_id="1")
+        elsewhere = make_account(self.site, "138204431", connection=make_connection(self.site, microsoft_user_id="7"))
+        make_account(Site.objects.exclude(pk=self.site.pk).get(), "9", customer_id="2")
+        self.failed(Fault("Slow down", what_to_do=WhatToDo.THROTTLE, code=117))
+        held = set(AdAccount.objects.filter(hold_reason=Hold.THROTTLED))
+        self.assertEqual(held, {self.account, sibling, elsewhere})
+
+    def test_a_sign_in_that_was_renewed_meanwhile_is_not_blamed(self) -> None:
+        self.open()
+        Connection.objects.update(token_version=F("token_version") + 1)
+        self.failed(Fault("Locked", what_to_do=WhatToDo.RECONNECT, code=108))
+        self.assertEqual(Connection.objects.get().status, Connection.Status.CONNECTED)
 
     def test_a_dead_sign_in_waits_for_a_person_and_loses_nothing(self) -> None:
         self.open()

@@ -8,7 +8,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from forwarding.models import ClickSource, DailyCount, Delivery, Skip, Status
-from forwarding.planning import plan_all, plan_batch
+from forwarding.planning import MAX_SHIFT_SECONDS, plan_all, plan_batch
 from ingest.models import Click, Event
 from integrations.models import GoalMapping
 from tests.cast import CLICK_ID, NOON, CastTestCase, make_account, make_goal, make_site, store_event
@@ -96,6 +96,30 @@ class TestSameOrder(CastTestCase):
         plan_all(NOON)
         times = list(Delivery.objects.order_by("pk").values_list("conversion_time", flat=True))
         self.assertEqual(times, ["2026-11-21T10:00:00Z", "2026-11-21T10:00:01Z", "2026-11-21T10:00:02Z"])
+
+    def test_a_click_id_in_capitals_planned_later_is_the_same_click(self) -> None:
+        for order, click_id in (("A", CLICK_ID), ("B", CLICK_ID.upper())):
+            store_event(self.site, transaction_id=order, msclkid=click_id)
+            plan_all(NOON)
+        times = list(Delivery.objects.order_by("pk").values_list("conversion_time", flat=True))
+        self.assertEqual(times, ["2026-11-21T10:00:00Z", "2026-11-21T10:00:01Z"])
+
+    def test_a_flood_in_one_second_is_bounded_and_says_so(self) -> None:
+        for order in range(MAX_SHIFT_SECONDS + 10):
+            store_event(self.site, transaction_id=f"HP-{order}")
+        plan_all(NOON)
+        seconds = Delivery.objects.forwarded().values("conversion_time").distinct().count()
+        self.assertEqual(seconds, MAX_SHIFT_SECONDS + 1)
+        self.assertEqual(Delivery.objects.filter(skip_reason=Skip.SAME_SECOND).count(), 9)
+
+    def test_what_is_moved_on_is_not_sent_before_its_time(self) -> None:
+        for order in ("A", "B"):
+            store_event(self.site, transaction_id=order, occurred_at=NOON)
+        with self.settings(CLICK_SETTLE_SECONDS=0):
+            plan_all(NOON)
+        first, second = Delivery.objects.order_by("pk")
+        self.assertEqual(first.next_attempt_at, NOON)
+        self.assertEqual(second.next_attempt_at, NOON + timedelta(seconds=6))
 
 
 class TestClickResolution(CastTestCase):

@@ -23,7 +23,13 @@ def always(fraction: float) -> Any:
 
 
 def refused(what: WhatToDo, attempts: int = 1, **fields: Any) -> Verdict:
-    given_fields = {"now": NOON, "conversion_at": CONVERSION, "waits": WAITS, "uniform": always(1.0)}
+    given_fields = {
+        "is_repeat": attempts > 1,
+        "now": NOON,
+        "conversion_at": CONVERSION,
+        "waits": WAITS,
+        "uniform": always(1.0),
+    }
     return after_refusal(what, attempts=attempts, **(given_fields | fields))
 
 
@@ -72,6 +78,18 @@ class TestRefusals(SimpleTestCase):
         first = refused(WhatToDo.WAIT_FOR_TIME, conversion_at=ahead)
         self.assertEqual(first.next_attempt_at, ahead + timedelta(minutes=1))
         self.assertEqual(refused(WhatToDo.WAIT_FOR_TIME, attempts=2), FAILED)
+
+    def test_another_trouble_before_does_not_count_against_a_time_or_an_unknown_code(self) -> None:
+        for what in (WhatToDo.WAIT_FOR_TIME, WhatToDo.UNKNOWN):
+            self.assertEqual(refused(what, attempts=7, is_repeat=False).status, Status.RETRYING)
+
+    def test_in_its_last_minute_an_unknown_code_is_final(self) -> None:
+        last_minute = expires_at(CONVERSION) - timedelta(seconds=30)
+        self.assertEqual(refused(WhatToDo.UNKNOWN, attempts=2, now=last_minute), FAILED)
+
+    def test_microsofts_own_wish_goes_before_the_ladder(self) -> None:
+        verdict = after_no_answer(1, NOON, WAITS, always(1.0), at_least=900)
+        self.assertEqual(verdict.next_attempt_at, NOON + timedelta(seconds=900))
 
     def test_an_unknown_code_is_tried_after_an_hour_then_held_for_a_person(self) -> None:
         first, second = refused(WhatToDo.UNKNOWN), refused(WhatToDo.UNKNOWN, attempts=2)

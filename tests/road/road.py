@@ -16,7 +16,7 @@ from integrations.connecting import add_accounts
 from integrations.mapping import Rule, set_mapping
 from integrations.microsoft_ads.emulator.world import SEARCH_US
 from integrations.models import AdAccount
-from tests.cast import CLICK_ID, make_site, make_user
+from tests.cast import make_site, make_user
 from tests.support.microsoft import EmulatedMicrosoft
 
 
@@ -69,7 +69,7 @@ class RoadTestCase(TestCase):
 
 
 def purchase(**changes: Any) -> dict[str, Any]:
-    """Return a purchase of 49.90 USD, an hour ago, with a click id; a change to None leaves the member out."""
+    """Return a purchase of 49.90 USD, an hour ago, with its own click id; a change to None leaves the member out."""
     event = {
         "name": "purchase",
         "event_id": str(uuid.uuid4()),
@@ -77,6 +77,6 @@ def purchase(**changes: Any) -> dict[str, Any]:
         "value": "49.90",
         "currency": "USD",
         "transaction_id": uuid.uuid4().hex,
-        "msclkid": CLICK_ID,
+        "msclkid": uuid.uuid4().hex,
     }
     return {name: value for name, value in (event | changes).items() if value is not None}

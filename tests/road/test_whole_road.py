@@ -5,6 +5,7 @@ from datetime import UTC, timedelta
 from datetime import timezone as fixed_zone
 from decimal import Decimal
 from typing import Any
+from unittest import mock
 
 from django.utils import timezone
 
@@ -28,7 +29,7 @@ class TestDelivered(RoadTestCase):
     def test_microsoft_books_the_events_own_time_value_click_and_goal(self) -> None:
         at = (timezone.now() - timedelta(hours=3)).replace(microsecond=0)
         in_kolkata = at.astimezone(fixed_zone(timedelta(hours=5, minutes=30))).isoformat()
-        self.post(purchase(occurred_at=in_kolkata))
+        self.post(purchase(occurred_at=in_kolkata, msclkid=CLICK_ID))
         self.go()
         [row] = self.received()
         self.assertEqual(
@@ -91,6 +92,20 @@ class TestNotForwarded(RoadTestCase):
         self.post(event)
         r = self.client.get(f"/v1/events/{event['event_id']}", headers={"Authorization": "Bearer sk_wrong"})
         self.assertEqual((r.status_code, r["Content-Type"]), (401, "application/problem+json"))
+
+
+class TestBrokenQueue(RoadTestCase):
+    def test_a_queue_that_is_away_costs_time_and_no_event(self) -> None:
+        event = purchase()
+        with (
+            mock.patch("forwarding.tasks.async_task", side_effect=ConnectionError("away")),
+            mock.patch("forwarding.apps.HINT_SECONDS", 0),
+            self.captureOnCommitCallbacks(execute=True) as hints,
+        ):
+            self.post(event)
+        self.assertEqual(len(hints), 1)
+        self.go()
+        self.assertEqual(self.status(event["event_id"])["deliveries"][0]["status"], "delivered")
 
 
 class TestTrouble(RoadTestCase):

@@ -1,10 +1,13 @@
+import logging
 from typing import Any
 
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
 from forwarding.sweeping import sweep
 from forwarding.tasks import deliver, read_goals, upkeep
+
+logger = logging.getLogger(__name__)
 
 
 class Command(BaseCommand):
@@ -13,10 +16,21 @@ class Command(BaseCommand):
     help = "Plan what arrived and send what is due, here and now. Safe beside running workers."
 
     def handle(self, **_options: Any) -> None:
-        calls: list[int] = []
-        report = sweep(timezone.now(), lambda account_id: calls.append(deliver(account_id)), read_goals)
+        self.calls = 0
+        self.broken: list[int] = []
+        report = sweep(timezone.now(), self._serve, read_goals)
         upkeep()
         self.stdout.write(
             f"Planned {report.planned} events, expired {report.expired} deliveries, "
-            f"served {report.accounts} accounts with {sum(calls)} calls."
+            f"served {report.accounts} accounts with {self.calls} calls."
         )
+        if self.broken:
+            raise CommandError(f"{len(self.broken)} accounts could not be served; the log says why.")
+
+    def _serve(self, account_id: int) -> None:
+        """Send what an account has. One account that breaks must not keep the others waiting."""
+        try:
+            self.calls += deliver(account_id)
+        except Exception:
+            logger.exception("Account %s could not be served", account_id)
+            self.broken.append(account_id)
