@@ -66,10 +66,9 @@ class Demo:
 
     def run(self) -> None:
         """Start everything, say where it is, and wait for Ctrl-C or for a part that ends by itself."""
+        self._demand_alone()
         for name, port in (("PORT", self.port), ("EMULATOR_PORT", self.emulator_port)):
             self._demand_free(name, port)
-        self.logs.mkdir(parents=True, exist_ok=True)
-        self._demand_alone()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, self._on_signal)
         environment = self._environment()
@@ -119,12 +118,27 @@ class Demo:
                 fail(f"port {port} is taken. Stop what uses it, or choose another: make demo {name}={port + 10}")
 
     def _demand_alone(self) -> None:
-        """Lock the directory until this process ends, however it ends."""
-        self.lock = (self.directory / "lock").open("w")
+        """Lock the directory until this process and all that it starts have ended, however they end.
+
+        They hold the lock with it, so that what a killed demo left behind is not mistaken for nothing.
+        """
+        try:
+            self.logs.mkdir(parents=True, exist_ok=True)
+            self.lock = (self.directory / "lock").open("a+")
+        except OSError as error:
+            fail(f"{error.filename} cannot be used: {error.strerror}. Delete the directory {self.directory}.")
         try:
             fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            fail(f"another demo runs in {self.directory}. Stop it first, or give this one --directory.")
+            self.lock.seek(0)
+            numbers = " ".join(self.lock.read().split())
+            fail(f"an earlier demo still runs in {self.directory}. Stop it with Ctrl-C, or with: kill {numbers}")
+        self.lock.truncate(0)
+        self._note(os.getpid())
+
+    def _note(self, process_id: int) -> None:
+        self.lock.write(f"{process_id}\n")
+        self.lock.flush()
 
     def _environment(self) -> dict[str, str]:
         """Return the settings of the demo; the secrets are made once and kept beside the data they protect."""
@@ -163,8 +177,15 @@ class Demo:
         # A session of its own: Ctrl-C reaches this process alone, which then ends the others in order.
         with (self.logs / f"{name}.log").open("wb") as log:
             self.running[name] = subprocess.Popen(
-                _manage(arguments), env=environment, stdout=log, stderr=log, start_new_session=True, cwd=ROOT
+                _manage(arguments),
+                env=environment,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                cwd=ROOT,
+                pass_fds=(self.lock.fileno(),),
             )
+        self._note(self.running[name].pid)
 
     def _step(self, name: str, arguments: Sequence[str], environment: dict[str, str]) -> None:
         done = subprocess.run(
@@ -197,7 +218,10 @@ class Demo:
     def _demand_alive(self) -> None:
         for name, process in self.running.items():
             if process.poll() is not None:
-                fail(f"the {name} ended by itself with {process.returncode}. See {self.logs / name}.log.")
+                fail(
+                    f"the {name} ended by itself with {process.returncode}. See {self.logs / name}.log. If an earlier"
+                    f" run was cut short, delete the directory {self.directory} and start again."
+                )
 
     def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
         if not self.is_stopping:  # an impatient second Ctrl-C must not leave half of the processes behind
@@ -228,14 +252,23 @@ def _signal_group(process: subprocess.Popen[bytes], number: signal.Signals) -> N
         return  # all of it is gone
 
 
+def _port(text: str) -> int:
+    """Read a port; an `argparse` type."""
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 65535:
+        fail(f"{text!r} is no port. A port is a number from 1 to 65535.")
+    return int(text)
+
+
 def main() -> None:
     """Read the command line and run."""
     parser = argparse.ArgumentParser(prog="python -m dashboard.demo", description="Run Convultra's demo.")
     parser.add_argument("--directory", type=Path, default=ROOT / ".demo")
-    parser.add_argument("--port", type=int, default=8000)
-    parser.add_argument("--emulator-port", type=int, default=9201)
+    parser.add_argument("--port", type=_port, default=8000)
+    parser.add_argument("--emulator-port", type=_port, default=9201)
     parser.add_argument("--database-url", default="", help="default: a SQLite file in the directory")
     given = parser.parse_args()
+    if given.port == given.emulator_port:
+        fail("the web server and the emulator need a port each; these are the same.")
     try:
         given.directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:

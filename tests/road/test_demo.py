@@ -1,5 +1,6 @@
 """The demo as a newcomer meets it: one command, a purchase in a real browser, one Ctrl-C."""
 
+import os
 import re
 import signal
 import socket
@@ -7,7 +8,8 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,9 +36,9 @@ class Demo:
     emulator: str
 
 
-def start(directory: Path, database_url: str, *ports: int) -> "subprocess.Popen[str]":
+def start(directory: Path, database_url: str, *ports: int | str) -> "subprocess.Popen[str]":
     command = [sys.executable, "-m", "dashboard.demo", "--directory", str(directory), "--database-url", database_url]
-    command += ["--port", str(ports[0]), "--emulator-port", str(ports[1])]
+    command += [f"--port={ports[0]}", f"--emulator-port={ports[1]}"]
     return subprocess.Popen(command, cwd=settings.BASE_DIR, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
@@ -51,6 +53,13 @@ def until_it_runs(process: "subprocess.Popen[str]") -> str:
             return said
         assert time.monotonic() < give_up, said
     raise AssertionError(f"The demo ended by itself: {said}")
+
+
+def wait_until(is_true: Callable[[], bool]) -> None:
+    give_up = time.monotonic() + 45
+    while not is_true():
+        assert time.monotonic() < give_up
+        time.sleep(0.1)
 
 
 def free_ports() -> tuple[int, int]:
@@ -125,7 +134,16 @@ class TestTerminal:
         with start(demo.directory, demo.database_url, *free_ports()) as second:
             said, _ = second.communicate(timeout=30)
         assert second.returncode == 1
-        assert said == f"demo: another demo runs in {demo.directory}. Stop it first, or give this one --directory.\n"
+        assert said.startswith(f"demo: an earlier demo still runs in {demo.directory}. Stop it with Ctrl-C, or with: ")
+        assert str(demo.process.pid) in said
+
+    def test_what_is_no_port_is_told_in_words(self, tmp_path: Path) -> None:
+        for ports in (("99999", "9201"), ("-1", "9201"), ("80x", "9201"), ("8000", "8000")):
+            with start(tmp_path, "", *ports) as process:
+                said, _ = process.communicate(timeout=30)
+            assert process.returncode == 1
+            assert said.startswith("demo: ")
+            assert "Traceback" not in said
 
     def test_one_ctrl_c_leaves_no_process_and_a_second_run_keeps_the_data(self, tmp_path: Path) -> None:
         directory = tmp_path / f"demo-{uuid.uuid4().hex}"
@@ -140,6 +158,20 @@ class TestTerminal:
             assert processes_of(directory) == []
             sites.append((directory / "secrets").read_text())
         assert sites[0] == sites[1]
+
+    def test_what_a_killed_demo_left_behind_is_named_and_ends_as_told(self, tmp_path: Path) -> None:
+        directory = tmp_path / f"demo-{uuid.uuid4().hex}"
+        with start(directory, "", *free_ports()) as killed:
+            until_it_runs(killed)
+            killed.kill()
+        with start(directory, "", *free_ports()) as second:
+            said, _ = second.communicate(timeout=30)
+        left = [int(number) for number in said.rpartition("kill ")[2].split()]
+        assert killed.pid in left
+        for process_id in left:
+            with suppress(ProcessLookupError):
+                os.kill(process_id, signal.SIGTERM)
+        wait_until(lambda: not processes_of(directory))
 
     def test_a_damaged_directory_is_told_in_words(self, tmp_path: Path) -> None:
         (tmp_path / "secrets").write_text("half a line")
