@@ -79,6 +79,8 @@ DEBUG: bool = env.bool("DEBUG", default=False)
 PUBLIC_URL = _base_address("PUBLIC_URL", "http://localhost:8000")
 ALLOWED_HOSTS: list[str] = env.list("ALLOWED_HOSTS", default=[urlsplit(PUBLIC_URL).hostname or "localhost"])
 IS_SECURE = urlsplit(PUBLIC_URL).scheme == "https"
+# One proxy of the operator's stands in front: what it says of the caller in X-Forwarded-* is believed.
+BEHIND_PROXY: bool = env.bool("BEHIND_PROXY", default=False)
 # Serves the demo shop and fills the sign-in form. Only `make demo` sets it.
 DEMO: bool = env.bool("DEMO", default=False)
 
@@ -195,6 +197,9 @@ ACCOUNT_USER_MODEL_USERNAME_FIELD = "username"
 ACCOUNT_EMAIL_VERIFICATION = "none"
 ACCOUNT_LOGOUT_REDIRECT_URL = "account_login"
 ACCOUNT_SESSION_REMEMBER = None  # asked at sign-in
+# Of X-Forwarded-For only the last address is the proxy's word; those before it are the client's.
+ALLAUTH_TRUSTED_PROXY_COUNT = 1 if BEHIND_PROXY else 0
+AXES_CLIENT_IP_CALLABLE = "dashboard.accounts.client_address"
 AXES_VERBOSE = False
 AXES_FAILURE_LIMIT = 5
 AXES_COOLOFF_TIME = 15 * MINUTE / HOUR  # axes counts in hours
@@ -218,7 +223,7 @@ SECURE_SSL_REDIRECT: bool = env.bool("SECURE_SSL_REDIRECT", default=False)
 SECURE_HSTS_SECONDS = 365 * DAY if IS_SECURE else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = IS_SECURE
 SECURE_REFERRER_POLICY = "same-origin"
-SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if env.bool("BEHIND_PROXY", default=False) else None
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if BEHIND_PROXY else None
 X_FRAME_OPTIONS = "DENY"
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {

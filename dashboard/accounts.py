@@ -2,11 +2,12 @@
 
 from typing import Any
 
-from allauth.account.adapter import DefaultAccountAdapter
+from allauth.account.adapter import DefaultAccountAdapter, get_adapter
 from allauth.account.views import LoginView
 from axes.handlers.proxy import AxesProxyHandler
 from axes.helpers import get_cool_off
 from django.conf import settings
+from django.core.exceptions import PermissionDenied
 from django.forms import Form
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
@@ -57,6 +58,19 @@ def attempted_email(request: HttpRequest | None, credentials: dict[str, Any] | N
     email = given.get("email") or given.get("username") or posted.get("login") or posted.get("username") or ""
     # What no address can be must not fail the counter's own columns.
     return str(email).replace("\0", "").strip().lower()[:MAX_EMAIL_CHARS]
+
+
+def client_address(request: HttpRequest) -> str | None:
+    """Return where a sign-in comes from: what the one proxy says (BEHIND_PROXY), else the connection's other end.
+
+    One rule for both who count by address, allauth and axes. None when it is no address; allauth then refuses to sign
+    in, while axes, which is also told of sign-outs, has to go on.
+    """
+    try:
+        address: str = get_adapter().get_client_ip(request)
+    except PermissionDenied:
+        return None
+    return address
 
 
 def tries_left(request: HttpRequest) -> int:

@@ -1,9 +1,13 @@
 """Signing in: the right password, the wrong one, the pause, and a forgotten password."""
 
+import os
 import re
+import runpy
 from typing import TYPE_CHECKING
+from unittest import mock
 
 import time_machine
+from django.conf import settings
 from django.core import mail
 from django.core.cache import cache
 from django.test import override_settings
@@ -123,6 +127,50 @@ class ThePause(SignInCase):
     def test_somebody_else_at_the_same_address_may_still_sign_in(self) -> None:
         self.fail_to(5)
         self.assertRedirects(self.sign_in("bob@example.com"), "/sites/")
+
+
+class WhereItComesFrom(SignInCase):
+    """A stranger at 203.0.113.9 has failed until the pause; Alice is somewhere else."""
+
+    def fail_from(self, forwarded_for: str) -> "Answer":
+        return [self.sign_in("alice@example.com", "wrong", forwarded_for=forwarded_for) for _ in range(5)][-1]
+
+    def sign_in(
+        self, email: str = "alice@example.com", password: str = PASSWORD, *, forwarded_for: str = "", **more: str
+    ) -> "Answer":
+        headers = {"X-Forwarded-For": forwarded_for} if forwarded_for else {}
+        return self.client.post("/login/", {"login": email, "password": password, **more}, headers=headers)
+
+    @override_settings(ALLAUTH_TRUSTED_PROXY_COUNT=1)
+    def test_behind_a_proxy_a_strangers_failures_pause_the_stranger_only(self) -> None:
+        self.assertEqual(self.fail_from("203.0.113.9").status_code, 429)
+        self.assertRedirects(self.sign_in(forwarded_for="198.51.100.7"), "/sites/")
+
+    @override_settings(ALLAUTH_TRUSTED_PROXY_COUNT=1)
+    def test_what_a_client_says_before_the_proxy_counts_for_nothing(self) -> None:
+        self.fail_from("203.0.113.9")
+        self.assertEqual(self.sign_in(forwarded_for="198.51.100.7, 203.0.113.9").status_code, 429)
+
+    def test_without_a_proxy_the_header_counts_for_nothing(self) -> None:
+        self.fail_from("203.0.113.9")
+        self.assertEqual(self.sign_in(forwarded_for="198.51.100.7").status_code, 429)
+
+    @override_settings(ALLAUTH_TRUSTED_PROXY_COUNT=1)
+    def test_an_address_that_is_none_is_refused(self) -> None:
+        for nonsense in ("unknown", "203.0.113.9, x", "1.2.3.4.5"):
+            with self.subTest(nonsense):
+                self.assertEqual(self.sign_in(forwarded_for=nonsense).status_code, 403)
+
+    @override_settings(ALLAUTH_TRUSTED_PROXY_COUNT=1)
+    def test_a_proxy_that_says_nothing_is_the_address_itself(self) -> None:
+        self.assertRedirects(self.sign_in(), "/sites/")
+
+    def test_one_setting_decides_whether_a_proxy_is_believed(self) -> None:
+        for behind, count in (("True", 1), ("False", 0)):
+            with mock.patch.dict(os.environ, BEHIND_PROXY=behind):
+                read = runpy.run_path(str(settings.BASE_DIR / "convultra" / "settings.py"))
+            self.assertEqual(read["ALLAUTH_TRUSTED_PROXY_COUNT"], count)
+            self.assertEqual(bool(read["SECURE_PROXY_SSL_HEADER"]), bool(count))
 
 
 class AForgottenPassword(SignInCase):
