@@ -71,7 +71,8 @@ def after_refusal(
     """Decide on one delivery that Microsoft refused by name. `attempts` counts this one too; `is_repeat` says
     that its last refusal was the same.
 
-    What a person can fix (a renamed goal, missing access, terms not accepted) fails and is queued again by the fix.
+    What a person can fix (a renamed goal, missing access, terms not accepted) fails too: trying again cannot help
+    before that.
     """
     match what:
         case WhatToDo.RETRY | WhatToDo.RENEW_TOKEN | WhatToDo.SPLIT:

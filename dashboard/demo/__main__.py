@@ -34,7 +34,8 @@ BANNER = """
   Sign in as              {owner}   password  {password}
 
   1. Be a visitor: open   {emulator}/_emulator/search
-     and follow the ad to the demo shop; its address now carries a Microsoft click id (msclkid). Buy something.
+     and follow the first ad to the demo shop; its address now carries a Microsoft click id (msclkid). Buy something.
+     (The second ad is of an account that is not connected yet: its clicks are booked, but not attributed.)
   2. Watch it arrive:     {web}/   Harbor & Pine > Search - US > Forward Logs
   3. See Microsoft's own  {emulator}/_emulator/ledger
      books: the conversion is there with its own time, value and click id.
