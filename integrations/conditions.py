@@ -118,9 +118,9 @@ def _comparison(tokens: list[tuple[str, str]]) -> Comparison:
     (kind, name), (operator_kind, sign), (literal_kind, written) = parts
     if kind != "word" or not _is_known(name):
         known = ", ".join((*NUMBER_FIELDS, *TEXT_FIELDS))
-        raise ConditionError(f"A comparison begins with {known} or properties.<name>, not with `{name}`.")
+        raise ConditionError(f"A comparison begins with {known} or properties.<name>, {_instead(name, 'not with')}.")
     if operator_kind != "operator":
-        raise ConditionError(f"After `{name}` comes one of ==, !=, <, <=, >, >=, not `{sign}`.")
+        raise ConditionError(f"After `{name}` comes one of ==, !=, <, <=, >, >=, {_instead(sign)}.")
     literal = _literal(literal_kind, written, f"{name} {sign}")
     _check_types(name, sign, literal)
     return Comparison(name, sign, literal)
@@ -137,7 +137,13 @@ def _literal(kind: str, written: str, before: str) -> Literal:
         return written[1:-1]
     if written in ("true", "false"):
         return written == "true"
-    raise ConditionError(f'After `{before}` comes a number, a "text" in double quotes, true or false, not `{written}`.')
+    instead = _instead(written)
+    raise ConditionError(f'After `{before}` comes a number, a "text" in double quotes, true or false, {instead}.')
+
+
+def _instead(found: str, not_this: str = "not") -> str:
+    """Say what stands where something else was expected."""
+    return f"{not_this} `{found}`" if found else "but the condition ends there"
 
 
 def _check_types(name: str, sign: str, literal: Literal) -> None:
