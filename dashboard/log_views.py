@@ -35,27 +35,31 @@ def logs(request: HttpRequest, site_id: UUID, account_id: str) -> HttpResponse:
 def logs_news(request: HttpRequest, site_id: UUID, account_id: str) -> HttpResponse:
     """Answer an open list what changed on it and what came on top: 204 when nothing did.
 
-    `row` are the rows that it shows, each with its version; with `hold` it wants only to know how many there are.
+    `row` are the rows that it shows, each with its version; with `hold` it wants only to know how many came on top.
     """
     entry = account_for(request, site_id, account_id)
     form = LogFilterForm(request.GET)
     now = timezone.now()
     wanted, followed = form.wanted(now), request.GET.getlist("row")[: forward_logs.MAX_FOLLOWED]
     found = forward_logs.news(entry.account, wanted, followed, now, zone_of(entry.site))
-    context = {**fragment_frame(entry, now), "news": found, "here": form.address()}
-    if "hold" in request.GET:
-        if not found.new:
-            return HttpResponse(status=204)
-        response = render(request, "dashboard/account/_logs_waiting.html", context)
-        response.headers["HX-Retarget"], response.headers["HX-Reswap"] = "#logs-waiting", "innerHTML"
-        return response
     if not found.new and not found.changed:
         return HttpResponse(status=204)
     if not followed:
         # The list was empty, so it is drawn as a whole.
         return render(request, "dashboard/account/_logs.html", _list_context(request, entry))
-    context["status_tabs"] = _status_tabs(entry, form)
-    return render(request, "dashboard/account/_logs_news.html", context)
+    counts, is_held = forward_logs.counts(entry.account, wanted), "hold" in request.GET
+    context = {
+        **fragment_frame(entry, now),
+        "news": found,
+        "here": form.address(),
+        "status_tabs": _status_tabs(form, counts),
+        "pager_words": _pager_words(len(followed) + (0 if is_held else len(found.new)), wanted, counts),
+    }
+    if not is_held:
+        return render(request, "dashboard/account/_logs_news.html", context)
+    response = render(request, "dashboard/account/_logs_waiting.html", context)
+    response.headers["HX-Retarget"], response.headers["HX-Reswap"] = "#logs-waiting", "innerHTML"
+    return response
 
 
 @signed_in
@@ -96,7 +100,7 @@ def _list_context(request: HttpRequest, entry: AccountEntry) -> dict[str, object
         "listing": page,
         "goals": goals,
         "counts": counts,
-        "status_tabs": _status_tabs(entry, form, counts),
+        "status_tabs": _status_tabs(form, counts),
         "here": form.address(
             **({"before": before} if page.newer and before else {"after": after} if page.newer else {})
         ),
@@ -113,7 +117,7 @@ def _list_context(request: HttpRequest, entry: AccountEntry) -> dict[str, object
         "delivered": counts.by_status.get(Status.DELIVERED, 0),
         "waits": sum(counts.by_status.get(status, 0) for status in WAITING),
         "not_forwarded": counts.by_status.get(Status.SKIPPED, 0),
-        "pager_words": _pager_words(page, wanted, counts),
+        "pager_words": _pager_words(len(page.rows), wanted, counts),
         "older_href": form.address(before=page.older) if page.older else "",
         "newer_href": form.address(after=page.newer) if page.newer else "",
         "mapping_href": account_url(entry.site, entry.account, "mapping"),
@@ -121,12 +125,8 @@ def _list_context(request: HttpRequest, entry: AccountEntry) -> dict[str, object
     }
 
 
-def _status_tabs(
-    entry: AccountEntry, form: LogFilterForm, counts: forward_logs.Counts | None = None
-) -> list[dict[str, object]]:
+def _status_tabs(form: LogFilterForm, counts: forward_logs.Counts) -> list[dict[str, object]]:
     wanted = form.wanted(timezone.now())
-    if counts is None:
-        counts = forward_logs.counts(entry.account, wanted)
     looks = {Status.RETRYING: "warn", Status.FAILED: "bad"}
     tabs = []
     for status in STATUS_TABS:
@@ -143,8 +143,10 @@ def _status_tabs(
     return tabs
 
 
-def _pager_words(page: forward_logs.Page, wanted: forward_logs.Wanted, counts: forward_logs.Counts) -> str:
-    rows = f"{len(page.rows)} row{'' if len(page.rows) == 1 else 's'}"
+def _pager_words(shown: int, wanted: forward_logs.Wanted, counts: forward_logs.Counts) -> str:
+    # A page follows no more rows than that, so how many it shows beyond them is not known here.
+    or_more = "+" if shown >= forward_logs.MAX_FOLLOWED else ""
+    rows = f"{shown}{or_more} row{'' if shown == 1 else 's'}"
     if not wanted.has_counts:
         return f"{rows}, newest first"
     total = counts.by_status.get(wanted.status, 0) if wanted.status else counts.listed

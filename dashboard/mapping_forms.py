@@ -66,6 +66,16 @@ class State:
     ready_at: datetime | None = None
 
 
+@dataclass(frozen=True)
+class Saved:
+    """What is in force for an event, as its fields would show it: the page counts what differs as unsaved."""
+
+    goal: str = ""
+    value: str = ValueRule.EVENT
+    amount: str = ""
+    when: str = ""
+
+
 @dataclass
 class Row:
     """A line of the page: what is drawn in its fields, and what is to be said about it."""
@@ -77,6 +87,7 @@ class Row:
     amount: str = ""
     when: str = ""
     version: str = ""
+    saved: Saved = Saved()
     mapping: GoalMapping | None = None
     state: State | None = None
     broken: str = ""
@@ -96,6 +107,13 @@ class Row:
     def stands_above(self) -> bool:
         """Say whether it belongs to the first table: offered events, and what is mapped."""
         return self.is_mapped or self.event in OFFERED_EVENTS
+
+    @property
+    def field_in_error(self) -> str:
+        """Return the first field to mend, "" when none is; what is not of one field is shown under the goal."""
+        wrong = {"goal"} if self.conflict else set(self.errors)
+        drawn = (*(["event"] if self.key == NEW_ROW else []), "goal", "value", "amount", "when")
+        return next((name for name in drawn if name in wrong), "goal" if wrong else "")
 
     def complain(self, name: str, message: str) -> None:
         """Put an error under a field."""
@@ -229,6 +247,7 @@ def _row(
         return row
     row.goal, row.value, row.when = str(mapping.goal_id), mapping.value_rule, mapping.condition
     row.amount = "" if mapping.fixed_value is None else str(plain(mapping.fixed_value))
+    row.saved = Saved(row.goal, row.value, row.amount, row.when)
     row.state, row.broken = _state(mapping.goal, now, stop)
     if not mapping.goal.is_available:
         state = "not found" if mapping.goal.gone_at else mapping.goal.status.lower()

@@ -25,6 +25,7 @@ from integrations.models import ConversionGoal, MappingChange
 
 TEMPLATE = "dashboard/account/mapping.html"
 SYNC_AGAIN_AFTER = timedelta(minutes=1)
+HEADING = "map-h"
 FROM_NOW_ON = "It applies to events received from now on."
 
 
@@ -48,9 +49,9 @@ def mapping(request: HttpRequest, site_id: UUID, account_id: str) -> HttpRespons
         say_next(request, "ok", title, text)
         return redirect("dashboard:account-mapping", site.public_id, account.account_id)
     if outcome.status == 200:
-        return say_now(render(request, TEMPLATE, _Page.read(entry, now).context(request)), "ok", title, text)
-    response = render(request, TEMPLATE, page.context(request), status=outcome.status)
-    return say_now(response, "bad", "Not saved", "Nothing was changed. See the marked rows.")
+        saved = _Page.read(entry, now).context(request, HEADING)
+        return say_now(render(request, TEMPLATE, saved), "ok", title, text)
+    return render(request, TEMPLATE, page.context(request, page.first_in_error), status=outcome.status)
 
 
 @dataclass(frozen=True)
@@ -71,8 +72,18 @@ class _Page:
         rows = mapping_forms.drawn_rows(entry.account, seen, goals, history, now, stop.title if stop else "")
         return cls(entry, rows, goals, history)
 
-    def context(self, request: HttpRequest) -> dict[str, object]:
+    @property
+    def first_in_error(self) -> str:
+        """Return the first field that is to be mended, in the order of the page; "" when there is none."""
+        above = [row for row in self.rows if row.stands_above]
+        below = [row for row in self.rows if not row.stands_above]
+        fields = ((row.key, row.field_in_error) for row in (*above, *below))
+        return next((f"{key}-{name}" for key, name in fields if name), "")
+
+    def context(self, request: HttpRequest, focus: str = "") -> dict[str, object]:
+        """Return what the page is drawn with; `focus` is the element that an answer moves the focus to."""
         return {
+            "focus": focus,
             **account_frame(request, self.entry, "mapping"),
             "may_edit": may(self.entry.role, MAP),
             "needed": role_names(MAP),

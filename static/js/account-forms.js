@@ -2,9 +2,8 @@
 (() => {
   "use strict";
   const fields = (row) => [...row.querySelectorAll("select, input:not([type=hidden])")];
-  const drawn = (field) => field.tagName === "SELECT"
-    ? ([...field.options].find((option) => option.defaultSelected) || field.options[0]).value : field.defaultValue;
-  const isChanged = (row) => fields(row).some((field) => field.value !== drawn(field));
+  // What is in force, not what was drawn: a refused save draws what was typed, and that is still unsaved.
+  const isChanged = (row) => fields(row).some((field) => field.value !== field.dataset.saved);
   const changes = () => [...document.querySelectorAll("[data-mapping] [data-map-row]")].filter(isChanged).length;
 
   const show = () => {

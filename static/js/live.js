@@ -18,8 +18,15 @@
   });
 
   document.addEventListener("htmx:configRequest", (event) => {
-    // Rows never move under somebody who reads one: while a row is open, only how many are new is asked.
+    // Rows never move under somebody who reads one: while a row is open, new ones wait and are only counted.
     if (polls(event) && document.querySelector("#log-rows tr.open")) event.detail.parameters.hold = "1";
+  });
+  // A row that is drawn anew while it is open stays open.
+  document.addEventListener("htmx:oobBeforeSwap", (event) => {
+    const { target, fragment } = event.detail;
+    if (!target.matches("#log-rows > tr.open")) return;
+    fragment.firstElementChild.classList.add("open");
+    fragment.querySelector(".exp").setAttribute("aria-expanded", "true");
   });
   document.addEventListener("htmx:beforeRequest", (event) => {
     if (polls(event) && (isPaused || document.hidden || Date.now() < quietUntil)) event.preventDefault();

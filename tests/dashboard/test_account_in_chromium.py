@@ -100,6 +100,21 @@ def test_nothing_moves_under_an_open_row(opens: Opens, goal: ConversionGoal) -> 
     expect(page.locator("#log-rows > tr").first).to_have_id(f"row-{new.public_id}")
 
 
+def test_an_open_row_that_changes_stays_open(opens: Opens, goal: ConversionGoal) -> None:
+    read = deliver(goal, Status.PENDING, at=timezone.now() - timedelta(minutes=9))
+    page = opens("logs/")
+    details = page.get_by_role("link", name=f"Details of {read.transaction_id}")
+    details.click()
+    expect(page.get_by_role("heading", name="Timeline")).to_be_visible()
+    Delivery.objects.update(status=Status.DELIVERED, delivered_at=timezone.now(), changed_at=timezone.now())
+    page.clock.fast_forward(POLL_MILLISECONDS)
+    expect(page.locator(row(read))).to_contain_text("Delivered")
+    expect(details).to_be_focused()
+    details.click()
+    expect(page.get_by_role("heading", name="Timeline")).to_be_hidden()
+    expect(details).to_have_attribute("aria-expanded", "false")
+
+
 def test_the_first_row_comes_onto_an_empty_page(opens: Opens, goal: ConversionGoal) -> None:
     page = opens("logs/")
     expect(page.get_by_role("heading", name="Nothing forwarded in the last 7 days")).to_be_visible()
@@ -162,7 +177,20 @@ def test_unsaved_changes_are_counted_and_saved_without_leaving(opens: Opens, goa
     page.get_by_role("button", name="Save mapping").click()
     expect(page.get_by_text("lead goes to “Purchase”")).to_be_visible()
     expect(page.locator("[data-changes]")).to_have_text("Changes")
+    expect(page.get_by_role("heading", name="Events sent to Search – US")).to_be_focused()
     assert goal.account.mappings.filter(event_name="lead").exists()
+
+
+def test_a_refused_change_is_still_unsaved(opens: Opens, console: Console) -> None:
+    console.expect_error("422")
+    page = opens("mapping/")
+    condition = page.get_by_label("Condition for purchase", exact=True)
+    condition.fill("value >")
+    page.get_by_role("button", name="Save mapping").click()
+    expect(page.get_by_text("but the condition ends there")).to_be_visible()
+    expect(condition).to_be_focused()
+    expect(page.locator("[data-changes]")).to_have_text("1 unsaved change")
+    expect(page.locator("#toasts")).to_be_empty()
 
 
 def test_an_amount_is_asked_for_only_with_a_fixed_value(opens: Opens, console: Console) -> None:
@@ -174,7 +202,7 @@ def test_an_amount_is_asked_for_only_with_a_fixed_value(opens: Opens, console: C
     expect(amount).to_be_visible()
     page.get_by_role("button", name="Save mapping").click()
     expect(page.get_by_text("Enter the fixed value as a number")).to_be_visible()
-    expect(page.get_by_label("Goal for purchase", exact=True)).to_be_focused()
+    expect(amount).to_be_focused()
 
 
 def test_a_broken_goal_is_replaced_by_one_click(opens: Opens, goal: ConversionGoal) -> None:

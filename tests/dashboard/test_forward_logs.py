@@ -341,6 +341,21 @@ class TestNews(LogsTestCase):
         self.assertNotIn("<tr", body)
         self.assertEqual(self.news(*Delivery.objects.all(), query="&hold=1")[0], 204)
 
+    def test_with_a_row_open_what_changed_is_swapped_all_the_same(self) -> None:
+        shown = self.deliver(Status.PENDING)
+        asked = f"hold=1&row={self.version(shown)}"
+        Delivery.objects.filter(pk=shown.pk).update(status=Status.DELIVERED, changed_at=timezone.now())
+        new = self.deliver()
+        body = self.client.get(f"{self.url('account-logs-news')}?{asked}").content.decode()
+        self.assertIn(f'id="row-{shown.public_id}" hx-swap-oob="true"', body)
+        self.assertNotIn(f'id="row-{new.public_id}"', body)
+
+    def test_the_pager_follows(self) -> None:
+        shown = self.deliver(at=timezone.now() - timedelta(hours=1))
+        self.deliver()
+        self.assertIn('id="pager-words" hx-swap-oob="true">2 rows of 2, newest first', self.news(shown)[1])
+        self.assertIn(">1 row of 2, newest first", self.news(shown, query="&hold=1")[1])
+
     def test_an_empty_list_is_drawn_as_a_whole_when_something_comes(self) -> None:
         self.deliver()
         response = self.client.get(self.url("account-logs-news"), headers={"HX-Request": "true"})

@@ -191,6 +191,31 @@ class TestRefusals(MappingTestCase):
         response = self.assert_refused("A comparison begins with", purchase={"when": "price > 3"})
         self.assertContains(response, 'value="price &gt; 3"', status_code=422)
 
+    def test_htmx_gets_the_notice_and_no_toast_beside_it(self) -> None:
+        data = self.posted(purchase={"when": "value >"})
+        response = self.client.post(self.url("account-mapping"), data, headers={"HX-Request": "true"})
+        self.assertContains(response, "Nothing was changed. See the marked rows.", status_code=422)
+        self.assertNotIn("HX-Trigger", response.headers)
+
+    def test_what_was_typed_stays_unsaved(self) -> None:
+        response = self.assert_refused(
+            "A comparison begins with", purchase={"when": "price > 3", "goal": str(self.lead.pk)}
+        )
+        self.assertRegex(response.content.decode(), rf'id="r0-goal"[^>]* data-saved="{self.goal.pk}"')
+        self.assertRegex(response.content.decode(), 'value="price &gt; 3"[^>]* data-saved=""')
+
+    def test_the_first_field_to_mend_has_the_focus(self) -> None:
+        for field, changes in {
+            "r0-when": {"purchase": {"when": "price > 3"}},
+            "r0-amount": {"purchase": {"value": "fixed", "amount": "free"}, "lead": {"goal": "x"}},
+            "new-event": {"new": {"event": "", "goal": str(self.goal.pk)}},
+            "new-goal": {"new": {"event": "trial", "goal": ""}},
+        }.items():
+            with self.subTest(field=field):
+                page = self.save(None, **changes).content.decode()
+                self.assertRegex(page, rf'name="{field}"[^>]* autofocus')
+                self.assertEqual(page.count(" autofocus"), 1)
+
     def test_names_that_are_none(self) -> None:
         for name in ("", "1st", "two words", "x" * 65, "ev\0nt"):
             with self.subTest(name=name[:10]):
