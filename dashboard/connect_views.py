@@ -30,6 +30,8 @@ from integrations.microsoft_ads.shapes import UetTag
 from integrations.models import AdAccount, ConversionGoal
 
 OTHER = "other"
+# Microsoft's word for an account's state, where it is not one that a person would use.
+STATE_WORDS = {"Pause": "Paused"}
 
 
 # Accounts
@@ -44,6 +46,17 @@ class AccountChoice:
     is_chosen: bool
     elsewhere: str
     goal_count: int
+
+    @property
+    def state(self) -> str:
+        """Return the account's state in a word; "" for one that runs."""
+        status = self.found.life_cycle_status
+        return "" if status == "Active" else STATE_WORDS.get(status, status)
+
+    @property
+    def can_be_chosen(self) -> bool:
+        """Say whether its box can be ticked."""
+        return self.found.can_upload and not self.is_connected
 
 
 @signed_in
@@ -68,7 +81,14 @@ def accounts(request: HttpRequest, site_id: UUID) -> HttpResponse:
                 return redirect(setup.url("uet"))
             error = "Choose at least one account."
     customers, trouble = _reachable_by_customer(setup, chosen)
-    ctx = {**step_frame(request, setup, "accounts"), "customers": customers, "trouble": trouble, "error": error}
+    choosable = (choice for choices in customers.values() for choice in choices if choice.can_be_chosen)
+    ctx = {
+        **step_frame(request, setup, "accounts"),
+        "customers": customers,
+        "trouble": trouble,
+        "error": error,
+        "focus": next(choosable, None) if error else None,
+    }
     response = render(request, "dashboard/connect/accounts.html", ctx, status=422 if error else 200)
     return may_go_to_microsoft(response)
 
@@ -141,7 +161,11 @@ def uet(request: HttpRequest, site_id: UUID) -> HttpResponse:
                     actor=person(request),
                 )
             return redirect(setup.url("goals"))
-    ctx = {**step_frame(request, setup, "uet"), "choices": _tag_choices(request, setup, errors)}
+    ctx = {
+        **step_frame(request, setup, "uet"),
+        "choices": _tag_choices(request, setup, errors),
+        "focus": next((account_id for account_id, error in errors.items() if error), ""),
+    }
     return render(request, "dashboard/connect/uet.html", ctx, status=422 if errors else 200)
 
 

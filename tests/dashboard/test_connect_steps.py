@@ -61,6 +61,14 @@ class ChoosingAccounts(Steps):
     def test_nothing_chosen_is_asked_again(self) -> None:
         answer = self.client.post(self.url("accounts"), {})
         self.assertContains(answer, "Choose at least one account", status_code=422)
+        first, *_ = (line for line in answer.content.decode().split("<input") if 'name="account"' in line)
+        self.assertIn(" autofocus", first)
+        self.assertContains(answer, " autofocus", count=1, status_code=422)
+
+    def test_a_paused_account_is_called_so(self) -> None:
+        page = self.page("accounts")
+        self.assertIn("USD · Paused<", page)
+        self.assertNotIn("Pause<", page)
 
     def test_an_account_that_was_not_listed_is_refused_and_nothing_is_added(self) -> None:
         for smuggled in ("999999999", "x", "\0", "9" * 3000):
@@ -155,6 +163,7 @@ class LinkingATag(Steps):
         answer = self.client.post(self.url("uet"), {f"tag-{SEARCH}": "other", f"other-{SEARCH}": "123"})
         self.assertContains(answer, "no UET tag 123", status_code=422)
         self.assertContains(answer, 'value="123"', status_code=422)
+        self.assertRegex(answer.content.decode(), rf'name="other-{SEARCH}"[^>]* autofocus>')
         self.assertEqual(self.row().uet_tag_id, "")
 
     def test_a_tag_chosen_by_hand_that_is_not_in_the_list_is_refused(self) -> None:
