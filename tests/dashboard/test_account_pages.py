@@ -78,6 +78,13 @@ class TestDoors(AccountTestCase):
         self.assertEqual(self.client.post(self.url("account-mapping")).status_code, 403)
         self.assertEqual(self.client.post(self.url("account-goals-sync")).status_code, 403)
 
+    def test_a_viewer_reads_beside_the_switch_who_may_pause(self) -> None:
+        Membership.objects.filter(user=self.bob).update(role=Role.VIEWER)
+        self.client.force_login(self.bob)
+        page = self.client.get(self.url("account-overview"))
+        self.assertContains(page, 'id="switch-needs">Needs the Owner or Admin role')
+        self.assertNotContains(page, self.url("account-pause"))
+
 
 class TestOverview(AccountTestCase):
     def setUp(self) -> None:

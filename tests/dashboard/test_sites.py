@@ -156,6 +156,7 @@ class AddingASite(SitesCase):
     def test_it_takes_the_owners_or_admins_role(self) -> None:
         self.client.force_login(self.bob)
         self.assertEqual(self.add("example.com"), 403)
+        self.assertRegex(self.page(), 'id="add-needs">Needs the Owner or Admin role</span><button [^>]*disabled')
 
     def test_another_team_cannot_be_given_a_site(self) -> None:
         other = make_site("Other", self.charlie).organisation
