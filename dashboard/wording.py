@@ -91,6 +91,11 @@ def day(moment: datetime, zone: ZoneInfo, now: datetime) -> str:
     return f"{local:%b} {local.day}{year}"
 
 
+def sentence(moment: datetime, zone: ZoneInfo, now: datetime) -> str:
+    """Write a moment as a sentence names it, after "on": Nov 20 at 09:14."""
+    return f"{day(moment, zone, now)} at {moment.astimezone(zone):%H:%M}"
+
+
 def full(moment: datetime, zone: ZoneInfo) -> str:
     """Write a moment with everything: Nov 19, 2026, 16:20:09 CST (UTC-06:00)."""
     local = moment.astimezone(zone)

@@ -148,7 +148,7 @@ def rate(part: int, whole: int) -> str:
 
 @register.simple_tag(takes_context=True)
 def when(context: "Context", moment: datetime | None, style: str = "clock") -> SafeString:
-    """Write a moment as <time>: `clock` (to the second), `day`, `minute` or `ago`; nothing is a dash."""
+    """Write a moment as <time>: `clock` (to the second), `day`, `minute`, `sentence` or `ago`; nothing is a dash."""
     if moment is None:
         return SafeString(wording.DASH)
     zone, now = _zone(context), _now(context)
@@ -156,6 +156,7 @@ def when(context: "Context", moment: datetime | None, style: str = "clock") -> S
         "clock": wording.clock,
         "day": wording.day,
         "ago": wording.ago,
+        "sentence": wording.sentence,
         "minute": lambda *at: wording.clock(*at)[:-3],
     }
     return format_html(
