@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from cryptography.fernet import MultiFernet
 from django.apps import apps
-from django.db import models, transaction
+from django.db import OperationalError, models, transaction
 
 from convultra.fields import ROW_ID, DecryptionFailed, EncryptedText, Sealed, key_ring
 
@@ -48,6 +48,25 @@ def verify(model: type[models.Model], newest_only: bool = False) -> Tally:
                 tally.failures.append(str(error))
         after = rows[-1].pk
     return tally
+
+
+def why_unreadable() -> str:
+    """Return why the newest row of some model cannot be read, empty when all can: asked before a process starts.
+
+    With a wrong key nothing could be sent, and it is better said at once than by a thousand held conversions. A database
+    that is away is another trouble, and none to stay down for.
+    """
+    for model in encrypted_models():
+        try:
+            newest = _rows_after(model, None).order_by("-pk").first()
+        except OperationalError:
+            return ""
+        for row, column, sealed in _values([newest] if newest else []):
+            try:
+                column.unseal(sealed, row, key_ring())
+            except DecryptionFailed as error:
+                return str(error)
+    return ""
 
 
 def reencrypt(model: type[models.Model]) -> Tally:

@@ -9,7 +9,7 @@ from django.views.decorators.csrf import csrf_exempt
 
 from convultra.problems import problem
 from forwarding.errors import words_of
-from forwarding.models import Delivery, Kind
+from forwarding.models import WAITING, Delivery, Hold, Kind
 from ingest.keys import authenticate
 from ingest.models import Event, ServerKey
 from ingest.views import answers_while_database_is_away
@@ -53,7 +53,7 @@ def _delivery(delivery: Delivery) -> dict[str, Any]:
     return {
         "account_id": delivery.account.account_id,
         "status": delivery.status,
-        "reason": delivery.skip_reason or delivery.hold_reason or None,
+        "reason": _reason(delivery),
         "goal": delivery.goal_name or None,
         "conversion_time": delivery.conversion_time or None,
         "value": _money(delivery.value),
@@ -68,6 +68,19 @@ def _delivery(delivery: Delivery) -> dict[str, Any]:
         if words is None
         else {"title": words.title, "cause": words.cause, "fix": words.fix or None},
     }
+
+
+def _reason(delivery: Delivery) -> str | None:
+    """Return in one word what keeps it: its own reason, or what stops its whole account."""
+    account = delivery.account
+    if delivery.status in WAITING:
+        if account.paused_at is not None:
+            return "paused"
+        if not account.connection.is_usable:
+            return Hold.RECONNECT.value
+        if account.hold_reason:
+            return account.hold_reason
+    return delivery.skip_reason or delivery.hold_reason or None
 
 
 def _error(delivery: Delivery) -> dict[str, Any] | None:

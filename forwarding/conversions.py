@@ -12,7 +12,7 @@ from forwarding.models import Delivery, Hold, Skip, Status, dedupe_key
 from forwarding.retry import CLOCK_MARGIN, expires_at
 from ingest.models import Consent, ConsentPolicy, Event, Site, Source
 from integrations.conditions import parse_condition
-from integrations.models import AdAccount, ConversionGoal, GoalMapping
+from integrations.models import AdAccount, ConversionGoal, GoalMapping, ValueRule
 
 REFUND_EVENT = "refund"
 # Clocks of one moment differ by as much; what is further ahead lies in the future.
@@ -81,7 +81,9 @@ def draft(
         delivery.goal_name = mapping.goal.name
         delivery.value = mapping.value_of(event)
         if delivery.value is not None:
-            delivery.currency = event.currency or mapping.goal.revenue_currency or account.currency
+            # A fixed value is written by whoever knows the goal, whatever currency the event came in.
+            own = mapping.goal.revenue_currency or account.currency
+            delivery.currency = own if mapping.value_rule == ValueRule.FIXED else event.currency or own
     delivery.msclkid, delivery.click_source, delivery.clicked_at = click.msclkid, click.source, click.clicked_at
     if reason is not None or mapping is None:
         return skipped(delivery, reason or Skip.NOT_MAPPED)

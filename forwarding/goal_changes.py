@@ -13,12 +13,13 @@ from django.db.models import F, Q, QuerySet
 
 from forwarding.claims import listed_in_open_uploads
 from forwarding.counts import Move, record_moves
-from forwarding.models import WAITING, Delivery, Hold, Kind
+from forwarding.models import WAITING, Attempt, Delivery, Hold, Kind, Status
 from forwarding.retry import CLOCK_MARGIN
 from forwarding.upload_rows import among
 from integrations.goals import GoalSync, sync_goals
 from integrations.models import AdAccount, ConversionGoal
 
+GOAL_NAME_CODES = (5605, 5606)
 _IS_AVAILABLE = Q(goal__gone_at__isnull=True, goal__status="Active")
 
 
@@ -37,6 +38,11 @@ def read_goals(account: AdAccount, now: datetime) -> GoalSync:
         _park(free.exclude(_IS_AVAILABLE).exclude(hold_reason=Hold.GOAL_MISSING), now)
         _release(free.filter(_IS_AVAILABLE, hold_reason=Hold.GOAL_MISSING), now)
         _rename(free.filter(attempts=0).exclude(goal_name=F("goal__name")), now)
+        _queue_again(Delivery.objects.filter(account=account, kind=Kind.CONVERSION), now)
+        # Microsoft answers for this account, so what it refused may be asked for again: one batch will tell.
+        AdAccount.objects.filter(pk=account.pk, hold_reason__in=(Hold.PERMISSION, Hold.ACCOUNT_INACTIVE)).update(
+            held_until=now
+        )
     return sync
 
 
@@ -62,6 +68,33 @@ def _rename(rows: QuerySet[Delivery], now: datetime) -> None:
         Delivery.objects.filter(pk__in=among(keys)).update(goal_name=goal.name, changed_at=now)
         moves += [Move(row, row.status, None) for row in its_rows]
         moves += [Move(_named(row, goal.name), None, row.status) for row in its_rows]
+    record_moves(moves, now)
+
+
+def _queue_again(rows: QuerySet[Delivery], now: datetime) -> None:
+    """Send again, under the goal's new name, what Microsoft refused for its old one.
+
+    Only where every answer was a clear refusal: Microsoft has no such conversion then, under whatever name.
+    """
+    refused = rows.filter(_IS_AVAILABLE, status=Status.FAILED, error_code__in=GOAL_NAME_CODES, expires_at__gt=now)
+    renamed = list(
+        refused.exclude(goal_name=F("goal__name"))
+        .exclude(attempt_rows__outcome=Attempt.Outcome.UNKNOWN)
+        .select_related("goal")
+    )
+    moves: list[Move] = []
+    for row in renamed:
+        assert row.goal is not None
+        Delivery.objects.filter(pk=row.pk).update(
+            status=Status.PENDING,
+            goal_name=row.goal.name,
+            next_attempt_at=now,
+            error_code=None,
+            error_symbol="",
+            error_message="",
+            changed_at=now,
+        )
+        moves += [Move(row, row.status, None), Move(_named(row, row.goal.name), None, Status.PENDING)]
     record_moves(moves, now)
 
 

@@ -77,6 +77,9 @@ def record_answer(
         _release_account(upload.account, len(deliveries))
         moves = _mark_delivered([delivery for delivery in deliveries if delivery.pk not in named], upload, now)
         moves += _mark_refused(refused, upload, now)
+        if any(error.what_to_do == WhatToDo.GOAL for _, error in refused):
+            # Perhaps it is only called something else by now: the next sweep reads the goals.
+            AdAccount.objects.filter(pk=upload.account_id).update(next_sync_at=now)
         # Once and last: who takes the counts' rows waits for nobody any more, so writers cannot block in a ring.
         record_moves(moves, now)
     return True

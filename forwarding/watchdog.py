@@ -5,6 +5,7 @@ healthy (django-q2 issues 23, 339, 346), so what counts is that sweeps come back
 the whole group is killed and a new one started. What it was doing is taken over from the rows.
 """
 
+import ctypes
 import logging
 import os
 import signal
@@ -27,8 +28,15 @@ from forwarding.tasks import SWEEP_HEARTBEAT
 
 STOP_SECONDS = 30.0
 TICK_SECONDS = 0.1
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 logger = logging.getLogger(__name__)
+
+
+def _end_with_parent() -> None:
+    """Have the kernel ask the cluster to stop when the watchdog is killed, so that it leaves no orphans (Linux)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 class Watchdog:
@@ -81,7 +89,9 @@ class Watchdog:
     def _start(self) -> None:
         self.started_at = time.monotonic()
         self.cluster = subprocess.Popen(
-            [sys.executable, str(settings.BASE_DIR / "manage.py"), "qcluster"], start_new_session=True
+            [sys.executable, str(settings.BASE_DIR / "manage.py"), "qcluster"],
+            start_new_session=True,
+            preexec_fn=_end_with_parent,
         )
         self.say(f"Worker started, sweeping every {settings.SWEEP_SECONDS:g} s.")
 

@@ -23,8 +23,9 @@ def resume(account: AdAccount, actor: User) -> None:
     """Switch forwarding on again. What waited goes out with the next sweep."""
     if account.paused_at is None:
         return
-    account.paused_at = None
-    account.save(update_fields=["paused_at"])
+    account.paused_at = account.held_until = None
+    account.hold_reason = ""
+    account.save(update_fields=["paused_at", "hold_reason", "held_until"])
     logger.info("Account %s: user %s resumed forwarding", account.account_id, actor.pk)
 
 

@@ -227,6 +227,8 @@ def _store(site: Site, user: User, person: shapes.User, tokens: Tokens, now: dat
         connection.previous_refresh_token = ""
         connection.save(update_fields=["microsoft_user_name", "status", "connected_by", "connected_at"])
         store_tokens(connection, tokens, now)
+        # Whatever held its accounts may be gone with the new sign-in: the next call tells.
+        connection.ad_accounts.update(hold_reason="", held_until=None)
     return connection
 
 

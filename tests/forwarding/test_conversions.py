@@ -69,7 +69,7 @@ class TestWhatIsSent(SimpleTestCase):
 
     def test_a_fixed_value_replaces_the_events_own(self) -> None:
         delivery = decide(mapping={"value_rule": ValueRule.FIXED, "fixed_value": Decimal("7.5")})
-        self.assertEqual((delivery.value, delivery.currency), (Decimal("7.5"), "EUR"))
+        self.assertEqual((delivery.value, delivery.currency), (Decimal("7.5"), "USD"))  # not the event's EUR
 
     def test_no_value_means_no_currency_either(self) -> None:
         delivery = decide(mapping={"value_rule": ValueRule.NONE})

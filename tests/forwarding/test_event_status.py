@@ -44,6 +44,7 @@ class TestEventStatus(CastTestCase):
         plan_all(timezone.now())
         AdAccount.objects.update(hold_reason=Hold.PERMISSION, held_until=timezone.now())
         self.assertEqual(self.delivery()["explanation"]["title"], "No permission for this account")
+        self.assertEqual(self.delivery()["reason"], "permission")
 
     def test_it_never_tells_another_sites_event(self) -> None:
         _, strangers = ServerKey.objects.mint(Site.objects.exclude(pk=self.site.pk).get())

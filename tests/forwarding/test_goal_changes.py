@@ -1,5 +1,7 @@
 """Conversions that wait follow their goal to a new name; what was sent keeps the old one."""
 
+from datetime import timedelta
+
 from django.utils import timezone
 
 from forwarding.claims import claim
@@ -34,6 +36,26 @@ class TestRenamedGoal(RoadTestCase):
         claim(self.account.pk, Operation.CONVERSIONS, timezone.now())
         self.rename()
         self.assertEqual(Delivery.objects.get().goal_name, "Purchase")
+
+    def test_what_was_refused_under_the_old_name_goes_out_under_the_new_one(self) -> None:
+        self.go()  # the hour's reading comes before the renaming
+        self.microsoft.control("goals", {"id": GOAL_ID, "name": "Web purchase"})
+        self.post(purchase())
+        self.go()
+        self.assertEqual(Delivery.objects.get().error_code, 5606)
+        self.go()  # the refusal made the goals due for a reading
+        self.go()
+        self.assertEqual(Delivery.objects.get().status, "delivered")
+
+    def test_access_that_is_given_back_is_tried_at_the_next_reading(self) -> None:
+        later = timezone.now() + timedelta(hours=1)
+        AdAccount.objects.update(hold_reason=Hold.PERMISSION, held_until=later)
+        self.post(purchase())
+        for _ in range(2):
+            self.go()
+        self.assertEqual(Delivery.objects.get().status, "delivered")
+        self.account.refresh_from_db()
+        self.assertEqual(self.account.hold_reason, "")
 
     def test_the_counts_move_with_it(self) -> None:
         self.post(purchase())

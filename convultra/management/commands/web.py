@@ -3,7 +3,9 @@ from typing import Any
 
 import uvicorn
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from convultra.encryption import why_unreadable
 
 KEEP_ALIVE_SECONDS = 30
 SHUTDOWN_SECONDS = 10
@@ -23,6 +25,8 @@ class Command(BaseCommand):
         )
 
     def handle(self, *, port: int, host: str, workers: int | None, **_options: Any) -> None:
+        if why := why_unreadable():
+            raise CommandError(f"{why} FIELD_ENCRYPTION_KEYS must hold the key that the database was written with.")
         is_sqlite = settings.DATABASES["default"]["ENGINE"].endswith("sqlite3")
         if not is_sqlite:
             os.environ.setdefault("DATABASE_POOL_SIZE", POOL_SIZE)  # read by the processes that uvicorn starts

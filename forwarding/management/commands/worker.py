@@ -1,7 +1,8 @@
 from typing import Any
 
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandError
 
+from convultra.encryption import why_unreadable
 from forwarding.watchdog import Watchdog
 
 
@@ -11,4 +12,6 @@ class Command(BaseCommand):
     help = "Send conversions: run the task cluster, sweep regularly, start it anew when it stops coming back."
 
     def handle(self, **_options: Any) -> None:
+        if why := why_unreadable():
+            raise CommandError(f"{why} FIELD_ENCRYPTION_KEYS must hold the key that the database was written with.")
         Watchdog(self.stdout.write).run()
