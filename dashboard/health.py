@@ -9,6 +9,7 @@ from typing import cast
 from django.db.models import Count, Min, OuterRef, Q, QuerySet, Subquery, Sum
 
 from forwarding.models import WAITING, DailyCount, Delivery, Status, Upload
+from forwarding.retry import CONVERSION_LIFE
 from integrations.models import AdAccount, Connection
 
 WINDOW_DAYS = 7
@@ -136,19 +137,28 @@ class Held:
     until: datetime | None
 
 
-def held_by(accounts: Iterable[AdAccount]) -> Held:
-    """Count what waits in accounts that are paused, or whose sign-in or own state stops them."""
+def held_by(accounts: Iterable[AdAccount], now: datetime) -> Held:
+    """Tell what waits in accounts that are paused, or whose sign-in or own state stops them.
+
+    From the roll-up, and one row of an index per account: what waits for a person may be millions.
+    """
     stopped = [account.pk for account in accounts if is_stopped(account)]
-    waiting = Delivery.objects.filter(account_id__in=stopped, status__in=WAITING)
-    rows = waiting.values_list("currency").annotate(n=Count("pk"), worth=Sum("value"), oldest=Min("expires_at"))
-    count, values, ends = 0, {}, []
-    for currency, number, worth, oldest in rows:
+    # A row is made after its conversion, so one of an earlier day is too old for Microsoft already.
+    first = (now - CONVERSION_LIFE).date()
+    counted = DailyCount.objects.filter(account_id__in=stopped, day__gte=first, status__in=WAITING)
+    count, values = 0, {}
+    for currency, number, worth in counted.values_list("currency").annotate(n=Sum("count"), worth=Sum("value")):
         count += number
         if currency and worth:
             values[currency] = worth
-        if oldest:
-            ends.append(oldest)
-    return Held(count, values, min(ends, default=None))
+    return Held(count, values, _first_to_expire(stopped) if count else None)
+
+
+def _first_to_expire(account_ids: list[int]) -> datetime | None:
+    waiting = Delivery.objects.filter(account_id=OuterRef("pk"), next_attempt_at__isnull=False, status__in=WAITING)
+    first = Subquery(waiting.order_by("expires_at").values("expires_at")[:1])
+    ends = AdAccount.objects.filter(pk__in=account_ids).annotate(end=first).aggregate(first=Min("end"))
+    return cast("datetime | None", ends["first"])
 
 
 def is_stopped(account: AdAccount) -> bool:

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.conf import settings
-from django.db.models import Max
+from django.db.models import Count, Max, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -83,6 +83,14 @@ class SourceCard:
     link: str
 
 
+@dataclass(frozen=True)
+class ArrivedClicks:
+    """How many events came with a click id while nothing is connected; there may be more where `is_least`."""
+
+    count: int
+    is_least: bool
+
+
 @signed_in
 @require_GET
 def integrations(request: HttpRequest, site_id: UUID) -> HttpResponse:
@@ -94,7 +102,7 @@ def integrations(request: HttpRequest, site_id: UUID) -> HttpResponse:
         **frame,
         "cards": sign_in_cards(site, frame.accounts, now),
         "sources": source_cards(site),
-        "waiting_clicks": site.events.exclude(msclkid="").count() if not site.connections.exists() else 0,
+        "arrived": None if site.connections.exists() else arrived_clicks(site),
         "refusal": take_refusal(request),
     }
     return may_go_to_microsoft(render(request, "dashboard/integrations.html", ctx))
@@ -216,15 +224,22 @@ def sign_in_cards(site: Site, accounts: list[AdAccount], now: datetime) -> list[
             )
             for account in mine
         ]
-        held = held_by(mine)
+        held = held_by(mine, now)
         cards.append(SignInCard(connection, lines, held, wording.sums(held.values, site.currency)))
     return sorted(cards, key=lambda card: card.rank)
 
 
+def arrived_clicks(site: Site) -> ArrivedClicks:
+    """Count the events with a click id among the site's newest."""
+    looked_at = _newest_events(site, NEWEST_EVENTS_LOOKED_AT + 1)
+    found = looked_at.aggregate(events=Count("pk"), clicks=Count("pk", filter=~Q(msclkid="")))
+    return ArrivedClicks(found["clicks"], found["events"] > NEWEST_EVENTS_LOOKED_AT)
+
+
 def source_cards(site: Site) -> list[SourceCard]:
     """Return the ways events come by, as far as this release has them."""
-    newest = site.events.order_by("-received_at", "-pk").values("pk")[:NEWEST_EVENTS_LOOKED_AT]
-    last = dict(Event.objects.filter(pk__in=newest).values_list("source").annotate(last=Max("received_at")))
+    newest = _newest_events(site, NEWEST_EVENTS_LOOKED_AT)
+    last = dict(newest.values_list("source").annotate(last=Max("received_at")))
     return [
         SourceCard(
             "JS SDK",
@@ -245,6 +260,11 @@ def source_cards(site: Site) -> list[SourceCard]:
             link="API keys",
         ),
     ]
+
+
+def _newest_events(site: Site, number: int) -> QuerySet[Event]:
+    newest = site.events.order_by("-received_at", "-pk").values("pk")[:number]
+    return Event.objects.filter(pk__in=newest)
 
 
 def may_go_to_microsoft(response: HttpResponse) -> HttpResponse:

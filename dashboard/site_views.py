@@ -110,7 +110,7 @@ def sites(request: HttpRequest) -> HttpResponse:
         "total": added(row.figures for row in rows),
         "account_count": len(accounts),
         "reconnect_count": sum(a.connection.status == Connection.Status.NEEDS_RECONNECT for a in accounts),
-        "held": held_by(accounts),
+        "held": held_by(accounts, now),
         "search": search,
         "new_site": new_site,
         "show_new_site": bool(new_site.errors) or "new" in request.GET,

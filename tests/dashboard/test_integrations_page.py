@@ -2,17 +2,20 @@
 
 from datetime import timedelta
 from decimal import Decimal
+from unittest import mock
 
 import time_machine
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from forwarding.models import Delivery, Status, Upload
+from dashboard import integration_views
+from forwarding.models import DailyCount, Status, Upload
 from ingest.models import Source
 from integrations import connecting
 from integrations.models import AdAccount, Connection
 from tests.cast import NOON, CastTestCase, make_account, make_connection, make_goal, store_event
+from tests.dashboard.accounts import deliver
 from tests.support.microsoft import EmulatedMicrosoft
 
 
@@ -37,12 +40,9 @@ class PageCase(CastTestCase):
         self.connection.failed_at = NOON - timedelta(days=1)
         self.connection.save(update_fields=["status", "last_error", "failed_at"])
 
-    def hold(self, order: str, value: str, expires_in_days: int) -> None:
-        Delivery.objects.create(
-            account=self.account, event=store_event(self.site), dedupe_key=order, status=Status.PENDING,
-            value=Decimal(value), currency="USD", expires_at=NOON + timedelta(days=expires_in_days),
-            created_at=NOON, changed_at=NOON,
-        )  # fmt: skip
+    def hold(self, value: str, expires_in_days: int) -> None:
+        end = NOON + timedelta(days=expires_in_days)
+        deliver(self.goal, Status.PENDING, NOON, value=Decimal(value), expires_at=end)
 
 
 class NothingConnected(PageCase):
@@ -57,7 +57,13 @@ class NothingConnected(PageCase):
 
     def test_clicks_that_arrived_already_are_told(self) -> None:
         store_event(self.site)
-        self.assertIn("1 event with a Microsoft click ID has arrived already", self.page())
+        self.assertIn(" 1 event with a Microsoft click ID has arrived already", self.page())
+
+    def test_no_more_than_the_newest_events_are_looked_at(self) -> None:
+        for _ in range(4):
+            store_event(self.site)
+        with mock.patch.object(integration_views, "NEWEST_EVENTS_LOOKED_AT", 2):
+            self.assertIn("At least 3 events with a Microsoft click ID have arrived already", self.page())
 
 
 class Connected(PageCase):
@@ -109,12 +115,21 @@ class NeedsReconnect(PageCase):
         self.break_sign_in()
 
     def test_it_says_why_what_is_held_and_until_when(self) -> None:
-        self.hold("1", "49.90", 80)
-        self.hold("2", "50.10", 60)
+        self.hold("49.90", 80)
+        self.hold("50.10", 60)
         page = self.page()
         for words in ("Needs reconnect", "its password was changed", "2 conversions ($100.00) are held, none are lost"):
             self.assertIn(words, page)
         self.assertIn("Jan 20, 2027", page)
+
+    def test_what_is_held_is_not_counted_row_by_row(self) -> None:
+        DailyCount.objects.create(account=self.account, day=NOON, status=Status.RETRYING, count=1_234_567)
+        self.assertIn("1,234,567 conversions are held", self.page())
+
+    def test_what_is_too_old_for_microsoft_is_not_held(self) -> None:
+        long_ago = NOON - timedelta(days=91)
+        DailyCount.objects.create(account=self.account, day=long_ago, status=Status.PENDING, count=3)
+        self.assertIn("Nothing is waiting yet", self.page())
 
     def test_its_button_reconnects(self) -> None:
         self.assertIn("Reconnect</button>", self.page())
