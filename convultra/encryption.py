@@ -53,8 +53,8 @@ def verify(model: type[models.Model], newest_only: bool = False) -> Tally:
 def why_unreadable() -> str:
     """Return why the newest row of some model cannot be read, empty when all can: asked before a process starts.
 
-    With a wrong key nothing could be sent, and it is better said at once than by a thousand held conversions. A database
-    that is away is another trouble, and none to stay down for.
+    With a wrong key nothing could be sent, and it is better said at once than by a thousand held conversions. A
+    database that is away is another trouble, and none to stay down for.
     """
     for model in encrypted_models():
         try:

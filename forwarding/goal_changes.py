@@ -37,7 +37,8 @@ def read_goals(account: AdAccount, now: datetime) -> GoalSync:
         free = waiting.exclude(pk__in=among(listed_in_open_uploads([account.pk])))
         _park(free.exclude(_IS_AVAILABLE).exclude(hold_reason=Hold.GOAL_MISSING), now)
         _release(free.filter(_IS_AVAILABLE, hold_reason=Hold.GOAL_MISSING), now)
-        _rename(free.filter(attempts=0).exclude(goal_name=F("goal__name")), now)
+        # What was never sent; `attempts` counts every call whose outcome is not known, too.
+        _move_to_new_name(free.filter(attempts=0).exclude(goal_name=F("goal__name")), now)
         _queue_again(Delivery.objects.filter(account=account, kind=Kind.CONVERSION), now)
         # Microsoft answers for this account, so what it refused may be asked for again: one batch will tell.
         AdAccount.objects.filter(pk=account.pk, hold_reason__in=(Hold.PERMISSION, Hold.ACCOUNT_INACTIVE)).update(
@@ -56,45 +57,30 @@ def _release(rows: QuerySet[Delivery], now: datetime) -> None:
     rows.update(hold_reason="", next_attempt_at=now, changed_at=now)
 
 
-def _rename(rows: QuerySet[Delivery], now: datetime) -> None:
-    """Rename what was never sent: `attempts` counts every call whose outcome is not known, too."""
-    by_goal: dict[ConversionGoal, list[Delivery]] = defaultdict(list)
-    for row in rows.select_related("goal"):
-        assert row.goal is not None
-        by_goal[row.goal].append(row)
-    moves: list[Move] = []
-    for goal, its_rows in by_goal.items():
-        keys = [row.pk for row in its_rows]
-        Delivery.objects.filter(pk__in=among(keys)).update(goal_name=goal.name, changed_at=now)
-        moves += [Move(row, row.status, None) for row in its_rows]
-        moves += [Move(_named(row, goal.name), None, row.status) for row in its_rows]
-    record_moves(moves, now)
-
-
 def _queue_again(rows: QuerySet[Delivery], now: datetime) -> None:
     """Send again, under the goal's new name, what Microsoft refused for its old one.
 
     Only where every answer was a clear refusal: Microsoft has no such conversion then, under whatever name.
     """
     refused = rows.filter(_IS_AVAILABLE, status=Status.FAILED, error_code__in=GOAL_NAME_CODES, expires_at__gt=now)
-    renamed = list(
-        refused.exclude(goal_name=F("goal__name"))
-        .exclude(attempt_rows__outcome=Attempt.Outcome.UNKNOWN)
-        .select_related("goal")
+    known = refused.exclude(goal_name=F("goal__name")).exclude(attempt_rows__outcome=Attempt.Outcome.UNKNOWN)
+    _move_to_new_name(
+        known, now, status=Status.PENDING, next_attempt_at=now, error_code=None, error_symbol="", error_message=""
     )
-    moves: list[Move] = []
-    for row in renamed:
+
+
+def _move_to_new_name(rows: QuerySet[Delivery], now: datetime, **fields: object) -> None:
+    """Give rows their goal's name, and `fields` with it, in one statement a goal; the counts follow."""
+    by_goal: dict[ConversionGoal, list[Delivery]] = defaultdict(list)
+    for row in rows.select_related("goal"):
         assert row.goal is not None
-        Delivery.objects.filter(pk=row.pk).update(
-            status=Status.PENDING,
-            goal_name=row.goal.name,
-            next_attempt_at=now,
-            error_code=None,
-            error_symbol="",
-            error_message="",
-            changed_at=now,
-        )
-        moves += [Move(row, row.status, None), Move(_named(row, row.goal.name), None, Status.PENDING)]
+        by_goal[row.goal].append(row)
+    moves: list[Move] = []
+    for goal, its_rows in by_goal.items():
+        keys = among([row.pk for row in its_rows])
+        Delivery.objects.filter(pk__in=keys).update(goal_name=goal.name, changed_at=now, **fields)
+        moves += [Move(row, row.status, None) for row in its_rows]
+        moves += [Move(_named(row, goal.name), None, str(fields.get("status", row.status))) for row in its_rows]
     record_moves(moves, now)
 
 
