@@ -130,11 +130,15 @@ def added(several: Iterable[Figures]) -> Figures:
 
 @dataclass(frozen=True)
 class Held:
-    """Conversions that wait for a person: how many, worth what, and when the oldest becomes too old for Microsoft."""
+    """Conversions that wait for a person: how many, worth what, and when the oldest becomes too old for Microsoft.
+
+    `by_account` has how many per account's key; of accounts that are not stopped nothing is held.
+    """
 
     count: int
     values: dict[str, Decimal]
     until: datetime | None
+    by_account: dict[int, int]
 
 
 def held_by(accounts: Iterable[AdAccount], now: datetime) -> Held:
@@ -146,12 +150,15 @@ def held_by(accounts: Iterable[AdAccount], now: datetime) -> Held:
     # A row is made after its conversion, so one of an earlier day is too old for Microsoft already.
     first = (now - CONVERSION_LIFE).date()
     counted = DailyCount.objects.filter(account_id__in=stopped, day__gte=first, status__in=WAITING)
-    count, values = 0, {}
-    for currency, number, worth in counted.values_list("currency").annotate(n=Sum("count"), worth=Sum("value")):
-        count += number
+    values: dict[str, Decimal] = {}
+    by_account = dict.fromkeys(stopped, 0)
+    rows = counted.values_list("account_id", "currency").annotate(n=Sum("count"), worth=Sum("value"))
+    for account_id, currency, number, worth in rows:
+        by_account[account_id] += number
         if currency and worth:
-            values[currency] = worth
-    return Held(count, values, _first_to_expire(stopped) if count else None)
+            values[currency] = values.get(currency, Decimal(0)) + worth
+    count = sum(by_account.values())
+    return Held(count, values, _first_to_expire(stopped) if count else None, by_account)
 
 
 def _first_to_expire(account_ids: list[int]) -> datetime | None:

@@ -34,11 +34,12 @@ NEWEST_EVENTS_LOOKED_AT = 10_000
 
 @dataclass(frozen=True)
 class AccountLine:
-    """An account under its sign-in."""
+    """An account under its sign-in. `held` is how many conversions wait for a person, None where none has to act."""
 
     account: AdAccount
     health: Health
     figures: Figures
+    held: int | None
     accepted_at: datetime | None
     href: str
     mapping_href: str
@@ -63,6 +64,11 @@ class SignInCard:
     def needs_operator(self) -> bool:
         """Say whether whoever runs this server has to act."""
         return self.connection.status == Connection.Status.NEEDS_OPERATOR
+
+    @property
+    def has_access(self) -> bool:
+        """Say whether there is a token left to destroy: a sign-in that was disconnected here has none."""
+        return bool(self.connection.refresh_token)
 
     @property
     def rank(self) -> tuple[int, int]:
@@ -212,11 +218,13 @@ def sign_in_cards(site: Site, accounts: list[AdAccount], now: datetime) -> list[
     cards = []
     for connection in site.connections.select_related("connected_by"):
         mine = by_connection[connection.pk]
+        held = held_by(mine, now)
         lines = [
             AccountLine(
                 account,
                 account_health(account),
                 figures[account.pk],
+                held.by_account.get(account.pk),
                 accepted.get(account.pk),
                 account_url(site, account),
                 account_url(site, account, "mapping"),
@@ -224,7 +232,6 @@ def sign_in_cards(site: Site, accounts: list[AdAccount], now: datetime) -> list[
             )
             for account in mine
         ]
-        held = held_by(mine, now)
         cards.append(SignInCard(connection, lines, held, wording.sums(held.values, site.currency)))
     return sorted(cards, key=lambda card: card.rank)
 

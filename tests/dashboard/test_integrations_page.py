@@ -121,6 +121,8 @@ class NeedsReconnect(PageCase):
         for words in ("Needs reconnect", "its password was changed", "2 conversions ($100.00) are held, none are lost"):
             self.assertIn(words, page)
         self.assertIn("Jan 20, 2027", page)
+        self.assertIn(">2 held</td>", page)
+        self.assertRegex(page, ">On <time[^>]*>Nov 20 at 12:00</time>:")
 
     def test_what_is_held_is_not_counted_row_by_row(self) -> None:
         DailyCount.objects.create(account=self.account, day=NOON, status=Status.RETRYING, count=1_234_567)
@@ -134,6 +136,11 @@ class NeedsReconnect(PageCase):
     def test_its_button_reconnects(self) -> None:
         self.assertIn("Reconnect</button>", self.page())
         self.assertNotIn(self.link("sync"), self.page())
+
+    def test_it_can_be_disconnected_until_it_is(self) -> None:
+        self.assertIn(self.link("disconnect"), self.page())
+        connecting.disconnect(self.connection, self.alice)
+        self.assertNotIn(self.link("disconnect"), self.page())
 
     def test_it_comes_before_the_healthy_ones(self) -> None:
         make_connection(self.site, microsoft_user_id="2", microsoft_user_name="aaa@harborpine.example")
