@@ -1,15 +1,18 @@
 """No plain e-mail, phone number or token is in any table, log or page after the whole road was walked."""
 
 import base64
+import json
 import logging
 import zlib
 from collections.abc import Iterator
 
 from django.apps import apps
+from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import connection
 from django.urls import reverse
 
+from forwarding.models import Delivery
 from integrations.models import Connection
 from tests.road.road import RoadTestCase, purchase
 
@@ -18,28 +21,45 @@ EMAIL, PHONE = "canary.bird@canaries.example", "+14255550199"
 
 
 class TestCanaries(RoadTestCase):
-    def secrets(self) -> list[str]:
+    def setUp(self) -> None:
+        super().setUp()
+        self.canaries = {EMAIL, "canary.bird", PHONE, PHONE[1:], self.secret}
+        self.canaries |= {settings.MICROSOFT_CLIENT_SECRET, settings.MICROSOFT_DEVELOPER_TOKEN}
+        self.watch_tokens()
+
+    def watch_tokens(self) -> None:
         row = Connection.objects.get()
-        return [
-            text
-            for text in (EMAIL, "canary.bird", PHONE, PHONE[1:], row.access_token, row.refresh_token, self.secret)
-            if text
-        ]
+        self.assertTrue(row.access_token and row.refresh_token)
+        self.canaries |= {row.access_token, row.refresh_token}
 
     def test_they_are_nowhere(self) -> None:
         with self.assertLogs(level=logging.DEBUG) as logs:
             logging.getLogger("road").debug("The road begins")
+            self.microsoft.connect(self.site, self.alice)
+            self.watch_tokens()
             event = purchase(user_data={"email": EMAIL, "phone": PHONE})
             self.post(event, purchase(msclkid=None, user_data={"email": EMAIL}))
-            self.client.post("/v1/events", f'{{"events": [{{"name": "{EMAIL}"}}]}}', content_type="application/json")
+            self.post_nonsense()
             self.microsoft.fault("OfflineConversions/Apply", "html")
             self.go()
             self.microsoft.expire_tokens()
+            self.post(purchase(user_data={"phone": PHONE}))
             self.go()
-        secrets = self.secrets()
+            self.watch_tokens()
+        self.assertEqual(len(self.canaries), 7 + 3 * 2)  # two pairs of sign-ins and a renewed one
         for text in (*self.tables(), *logs.output, *self.pages()):
-            for secret in secrets:
-                self.assertNotIn(secret, text)
+            for canary in self.canaries:
+                self.assertNotIn(canary, text)
+
+    def post_nonsense(self) -> None:
+        """Send events that are refused for what they hold, and a body that is no JSON, with the right key."""
+        refused = json.dumps({"events": [{"name": EMAIL}, purchase(value=EMAIL, user_data={"email": PHONE})]})
+        for body in (refused, f'{{"events": {EMAIL}'):
+            r = self.client.post(
+                "/v1/events", body, "application/json", headers={"Authorization": f"Bearer {self.secret}"}
+            )
+            self.assertIn(r.status_code, (400, 422))
+            self.assertNotIn(EMAIL, r.content.decode())
 
     def tables(self) -> Iterator[str]:
         """Every column of every row as text, encoded ones decoded too: a queue hides its tasks in base64 and zlib."""
@@ -53,22 +73,29 @@ class TestCanaries(RoadTestCase):
                         yield from _decoded(text)
 
     def pages(self) -> Iterator[str]:
-        """Every page of the site and the staff's lists, as its owner and staff sees them."""
+        """Every page of the site and of its deliveries, and the staff's lists and rows, as its owner and staff."""
         User.objects.filter(pk=self.alice.pk).update(is_staff=True, is_superuser=True)
         self.client.force_login(User.objects.get(pk=self.alice.pk))
         account = [self.site.public_id, self.account.account_id]
-        names = [("integrations", account[:1])]
-        names += [(f"account-{page}", account) for page in ("overview", "mapping", "settings", "logs")]
+        names: list[tuple[str, list[object]]] = [("sites", []), ("integrations", [account[0]])]
+        names += [(f"account-{page}", [*account]) for page in ("overview", "mapping", "settings", "logs")]
+        for delivery in Delivery.objects.all():
+            names += [(f"account-{page}", [*account, delivery.public_id]) for page in ("delivery", "delivery-detail")]
         addresses = [reverse(f"dashboard:{name}", args=args) for name, args in names]
-        addresses += [
-            reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist")
-            for label in ("ingest", "integrations", "forwarding")
-            for model in apps.get_app_config(label).get_models()
-        ]
-        for address in addresses:
+        for address in (*addresses, *_staff_pages()):
             r = self.client.get(address)
             self.assertEqual(r.status_code, 200, address)
             yield r.content.decode()
+
+
+def _staff_pages() -> Iterator[str]:
+    for label in ("ingest", "integrations", "forwarding"):
+        for model in apps.get_app_config(label).get_models():
+            name = f"admin:{model._meta.app_label}_{model._meta.model_name}"
+            yield reverse(f"{name}_changelist")
+            row = model._default_manager.first()
+            if row is not None:
+                yield reverse(f"{name}_change", args=[row.pk])
 
 
 def _decoded(text: str) -> Iterator[str]:
