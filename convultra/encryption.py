@@ -65,7 +65,7 @@ def why_unreadable() -> str:
             try:
                 column.unseal(sealed, row, key_ring())
             except DecryptionFailed as error:
-                return str(error)
+                return f"{error} FIELD_ENCRYPTION_KEYS must hold the key that the database was written with."
     return ""
 
 

@@ -17,7 +17,7 @@ from django.db.models import Exists, F, OuterRef, Q, QuerySet
 
 from forwarding.counts import Move, record_moves
 from forwarding.models import Attempt, Delivery, Hold, Operation, Status, Upload
-from forwarding.retry import CLOCK_MARGIN
+from forwarding.retry import CLOCK_MARGIN, CONVERSION_LIFE
 from integrations.models import AdAccount, Connection
 
 MAX_ROWS = 1000  # cm/applyofflineconversions
@@ -143,6 +143,14 @@ def expire(now: datetime, limit: int = MAX_ROWS) -> int:
     )
     record_moves((Move(row, row.status, Status.FAILED) for row in rows), now)
     return len(rows)
+
+
+def sent_by_dead_workers(account_ids: Collection[int], now: datetime) -> set[int]:
+    """Return the deliveries of calls whose worker died: Microsoft may have them, whatever came of it later."""
+    taken_over = Upload.objects.filter(
+        account_id__in=account_ids, started_at__gt=now - CONVERSION_LIFE, takeovers__gt=0
+    )
+    return {pk for ids in taken_over.values_list("delivery_ids", flat=True) for pk in ids}
 
 
 def listed_in_open_uploads(account_ids: Collection[int]) -> list[int]:

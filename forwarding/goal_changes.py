@@ -11,7 +11,7 @@ from datetime import datetime
 from django.db import transaction
 from django.db.models import F, Q, QuerySet
 
-from forwarding.claims import listed_in_open_uploads
+from forwarding.claims import listed_in_open_uploads, sent_by_dead_workers
 from forwarding.counts import Move, record_moves
 from forwarding.models import WAITING, Attempt, Delivery, Hold, Kind, Status
 from forwarding.retry import CLOCK_MARGIN
@@ -71,10 +71,13 @@ def _queue_again(rows: QuerySet[Delivery], now: datetime) -> None:
 
 def _move_to_new_name(rows: QuerySet[Delivery], now: datetime, **fields: object) -> None:
     """Give rows their goal's name, and `fields` with it, in one statement a goal; the counts follow."""
+    found = list(rows.select_related("goal"))
+    perhaps_sent = sent_by_dead_workers({row.account_id for row in found}, now) if found else set()
     by_goal: dict[ConversionGoal, list[Delivery]] = defaultdict(list)
-    for row in rows.select_related("goal"):
+    for row in found:
         assert row.goal is not None
-        by_goal[row.goal].append(row)
+        if row.pk not in perhaps_sent:
+            by_goal[row.goal].append(row)
     moves: list[Move] = []
     for goal, its_rows in by_goal.items():
         keys = among([row.pk for row in its_rows])

@@ -7,7 +7,7 @@ from django.utils import timezone
 from forwarding.claims import claim
 from forwarding.counts import rebuild
 from forwarding.goal_changes import read_goals
-from forwarding.models import DailyCount, Delivery, Hold, Operation
+from forwarding.models import DailyCount, Delivery, Hold, Operation, Status, Upload
 from forwarding.planning import plan_all
 from forwarding.sweeping import sweep
 from integrations.goals import sync_goals
@@ -80,6 +80,19 @@ class TestRenamedGoal(RoadTestCase):
         Delivery.objects.update(attempts=1)
         self.rename()
         self.assertEqual(Delivery.objects.get().goal_name, "Purchase")
+
+    def test_what_a_dead_worker_sent_keeps_its_key_whatever_came_of_it_later(self) -> None:
+        event = purchase()
+        self.post(event)
+        plan_all(timezone.now())
+        claim(self.account.pk, Operation.CONVERSIONS, timezone.now())  # its worker dies, perhaps after sending
+        Upload.objects.update(leased_until=timezone.now())
+        self.microsoft.fault("OfflineConversions/Apply", "throttled")
+        self.go()
+        for refused in ({}, {"status": Status.FAILED, "error_code": 5606}):
+            Delivery.objects.update(**refused)
+            self.rename()
+            self.assertEqual(Delivery.objects.get().goal_name, "Purchase")
 
     def test_what_waits_for_a_goal_that_is_paused_goes_on_when_it_is_back(self) -> None:
         self.post(purchase())

@@ -26,7 +26,7 @@ class Command(BaseCommand):
 
     def handle(self, *, port: int, host: str, workers: int | None, **_options: Any) -> None:
         if why := why_unreadable():
-            raise CommandError(f"{why} FIELD_ENCRYPTION_KEYS must hold the key that the database was written with.")
+            raise CommandError(why)
         is_sqlite = settings.DATABASES["default"]["ENGINE"].endswith("sqlite3")
         if not is_sqlite:
             os.environ.setdefault("DATABASE_POOL_SIZE", POOL_SIZE)  # read by the processes that uvicorn starts

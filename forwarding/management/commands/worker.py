@@ -13,5 +13,5 @@ class Command(BaseCommand):
 
     def handle(self, **_options: Any) -> None:
         if why := why_unreadable():
-            raise CommandError(f"{why} FIELD_ENCRYPTION_KEYS must hold the key that the database was written with.")
+            raise CommandError(why)
         Watchdog(self.stdout.write).run()
