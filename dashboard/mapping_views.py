@@ -14,6 +14,7 @@ from dashboard.account_frame import account_frame
 from dashboard.event_counts import seen_in_30_days
 from dashboard.frame import account_url
 from dashboard.guards import MAP, AccountEntry, account_for, by_htmx, may, person, role_names, signed_in
+from dashboard.integration_views import SYNC_AGAIN_AFTER
 from dashboard.mapping_forms import Row
 from dashboard.toasts import say_next, say_now
 from dashboard.trouble import in_words
@@ -24,7 +25,6 @@ from integrations.microsoft_ads.errors import MicrosoftAdsError
 from integrations.models import ConversionGoal, MappingChange
 
 TEMPLATE = "dashboard/account/mapping.html"
-SYNC_AGAIN_AFTER = timedelta(minutes=1)
 HEADING = "map-h"
 FROM_NOW_ON = "It applies to events received from now on."
 

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Q, QuerySet
+from django.db.models import F, Q, QuerySet
 
 from forwarding.counts import Move, record_moves
 from forwarding.models import MAX_MESSAGE_CHARS, MAX_SYMBOL_CHARS, Attempt, Delivery, Hold, Status, Upload
@@ -155,22 +155,18 @@ def _finish(upload: Upload, **fields: object) -> bool:
 
 
 def _mark_delivered(deliveries: Sequence[UploadRow], upload: Upload, now: datetime) -> list[Move]:
-    by_attempts: dict[int, list[UploadRow]] = defaultdict(list)
-    for delivery in deliveries:
-        by_attempts[delivery.attempts].append(delivery)
-    for attempts, group in by_attempts.items():
-        Delivery.objects.filter(pk__in=among([row.pk for row in group])).update(
-            status=Status.DELIVERED,
-            delivered_at=now,
-            attempts=attempts + 1,
-            next_attempt_at=None,
-            hold_reason="",
-            error_code=None,
-            error_symbol="",
-            error_message="",
-            last_upload=upload,
-            changed_at=now,
-        )
+    Delivery.objects.filter(pk__in=among([row.pk for row in deliveries])).update(
+        status=Status.DELIVERED,
+        delivered_at=now,
+        attempts=F("attempts") + 1,
+        next_attempt_at=None,
+        hold_reason="",
+        error_code=None,
+        error_symbol="",
+        error_message="",
+        last_upload=upload,
+        changed_at=now,
+    )
     return [Move(row, row.status, Status.DELIVERED) for row in deliveries]
 
 
@@ -218,19 +214,15 @@ def _mark(
         "error_symbol": error.symbol[:MAX_SYMBOL_CHARS],
         "error_message": error.message[:MAX_MESSAGE_CHARS],
     }
-    by_attempts: dict[int, list[UploadRow]] = defaultdict(list)
-    for delivery in deliveries:
-        by_attempts[delivery.attempts].append(delivery)
-    for attempts, group in by_attempts.items():
-        Delivery.objects.filter(pk__in=among([row.pk for row in group])).update(
-            status=verdict.status,
-            hold_reason=verdict.hold or "",
-            attempts=attempts + verdict.burns_attempt,
-            next_attempt_at=verdict.next_attempt_at,
-            last_upload=upload,
-            changed_at=now,
-            **said,
-        )
+    Delivery.objects.filter(pk__in=among([row.pk for row in deliveries])).update(
+        status=verdict.status,
+        hold_reason=verdict.hold or "",
+        attempts=F("attempts") + int(verdict.burns_attempt),
+        next_attempt_at=verdict.next_attempt_at,
+        last_upload=upload,
+        changed_at=now,
+        **said,
+    )
     Attempt.objects.bulk_create(
         Attempt(delivery_id=row.pk, upload=upload, outcome=outcome, created_at=now, **said) for row in deliveries
     )
