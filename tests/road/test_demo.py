@@ -104,6 +104,7 @@ class TestPurchase:
         page.get_by_role("link", name="Harbor & Pine").first.click()
         match = CLICK_ID.search(page.url)
         assert match is not None, page.url
+        expect(page.locator("#click")).to_contain_text(f"click ID {match[1]}")  # the SDK is there, and caught it
         page.get_by_role("button", name="Buy the garden bench").click()
         expect(page.locator("#order")).to_contain_text("Order HP-")
         order = re.search(r"HP-\w+", page.locator("#order").inner_text())
