@@ -49,7 +49,7 @@ def skip_reason(
     if mapping is None:
         return Skip.NOT_MAPPED
     if event.name == REFUND_EVENT:
-        return Skip.REFUND
+        return Skip.NO_ORDER
     if mapping.condition and not parse_condition(mapping.condition).matches(event):
         return Skip.FILTERED
     if not has_consent(event, account.site):

@@ -219,6 +219,13 @@ HOLDS: dict[Hold, Words] = {
     Hold.ACCOUNT_INACTIVE: _ACCOUNT,
     Hold.ORIGINAL_PENDING: Words("Waits for the original", "A correction follows its conversion."),
     Hold.OPERATOR: _OPERATOR,
+    Hold.CONFIRMATION: Words(
+        "Waits for your backend", "This site waits for the backend's event of the same order before it forwards it."
+    ),
+    Hold.UNAVAILABLE: Words(
+        "Microsoft is not answering", "Several calls in a row failed. One is tried now and then until one succeeds."
+    ),
+    Hold.BY_HAND: Words("Held by a person", "Somebody holds this conversion back.", "Release it when it may go out."),
 }
 
 SKIPS: dict[Skip, Words] = {
@@ -252,10 +259,33 @@ SKIPS: dict[Skip, Words] = {
         "Microsoft counts conversions of one click and goal once a second, and the seconds around this one are taken.",
         "Check why your page reports so many conversions at once.",
     ),
-    Skip.REFUND: Words(
-        "A refund, not a conversion",
-        "A refund corrects an earlier conversion; it is never sent as a conversion of its own.",
-        "",
+    Skip.UNCONFIRMED: Words(
+        "Not confirmed by the backend",
+        "This site forwards a browser's order only when the backend reports it too, and it did not in time.",
+        "Check that your backend sends its orders with the same transaction_id.",
+    ),
+    Skip.CANCELLED: Words("Refunded before it was sent", "The order was refunded in full, so nothing was sent."),
+    Skip.CALLED_OFF: Words("Cancelled by a person", "Somebody cancelled it before it was sent."),
+    Skip.APPLIED: Words(
+        "Corrected before it was sent", "The conversion went out, or will, with the corrected value already in it."
+    ),
+    Skip.SUPERSEDED: Words("A newer correction replaced it", "Only the newest total of an order is sent."),
+    Skip.NO_CHANGE: Words(
+        "Nothing to correct", "The conversion carries no value of the order, or Microsoft has this total already."
+    ),
+    Skip.RETRACTED: Words("Already retracted", "The conversion was retracted. Microsoft takes nothing after that."),
+    Skip.OTHER_CURRENCY: Words(
+        "In another currency",
+        "The correction is in another currency than its order, so no total can be worked out.",
+        "Send it again in the order's currency, under a new id.",
+    ),
+    Skip.NO_ORDER: Words(
+        "A refund without its order",
+        "A refund corrects the conversion of its order, and this one does not say which.",
+        "Send the order's transaction_id with the refund.",
+    ),
+    Skip.NOT_FORWARDED: Words(
+        "Its order was not forwarded", "Microsoft does not have the conversion, so there is nothing to correct."
     ),
 }
 

@@ -8,11 +8,12 @@ import uuid
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from django.conf import settings
 from django.db import models
 from django.db.models import Q
 
-from ingest.models import MAX_ID_CHARS, VALUE_DECIMALS, VALUE_DIGITS, Event
-from integrations.models import MAX_GOAL_NAME_CHARS, AdAccount, ConversionGoal
+from ingest.models import MAX_ID_CHARS, VALUE_DECIMALS, VALUE_DIGITS, Adjustment, Event, Organisation, Source
+from integrations.models import MAX_GOAL_NAME_CHARS, AdAccount, ConversionGoal, ValueRule
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -55,6 +56,9 @@ class Hold(models.TextChoices):
     ACCOUNT_INACTIVE = "account_inactive", "Waits for the account to be active"
     ORIGINAL_PENDING = "original_pending", "Waits for the original conversion"
     OPERATOR = "operator", "Waits for the operator"
+    CONFIRMATION = "confirmation", "Waits for the backend to confirm the order"
+    UNAVAILABLE = "unavailable", "Microsoft is not answering"
+    BY_HAND = "by_hand", "Held by a person"
 
 
 class Skip(models.TextChoices):
@@ -67,7 +71,17 @@ class Skip(models.TextChoices):
     NO_IDENTIFIER = "no_identifier", "No Microsoft click ID"
     SAME_ORDER = "same_order", "Same order sent twice"
     SAME_SECOND = "same_second", "Too many in one second"
-    REFUND = "refund", "A refund, not a conversion"
+    UNCONFIRMED = "unconfirmed", "Not confirmed by the backend"
+    CANCELLED = "cancelled", "Refunded before it was sent"
+    CALLED_OFF = "called_off", "Cancelled by a person"
+    # Of corrections.
+    APPLIED = "applied", "Corrected before it was sent"
+    SUPERSEDED = "superseded", "A newer correction replaced it"
+    NO_CHANGE = "no_change", "Nothing to correct"
+    RETRACTED = "retracted", "Already retracted"
+    OTHER_CURRENCY = "other_currency", "In another currency"
+    NO_ORDER = "no_order", "A refund without its order"
+    NOT_FORWARDED = "not_forwarded", "Its order was not forwarded"
 
 
 class ClickSource(models.TextChoices):
@@ -158,7 +172,10 @@ class Delivery(models.Model):
     account = models.ForeignKey(AdAccount, on_delete=models.CASCADE, related_name="deliveries")
     event = models.ForeignKey(Event, on_delete=models.CASCADE, related_name="deliveries")
     kind = models.CharField(max_length=12, choices=Kind.choices, default=Kind.CONVERSION)
-    original = models.ForeignKey("self", on_delete=models.RESTRICT, null=True, blank=True, related_name="adjustments")
+    # The conversion that a correction is of; of a skipped event of the same order, the one that stands for it.
+    original = models.ForeignKey(
+        "self", on_delete=models.RESTRICT, null=True, blank=True, related_name="adjustments", db_index=False
+    )
     # The goal with the transaction id, or with the event id where there is none; `dedupe_key` below makes it.
     dedupe_key = models.CharField(max_length=MAX_KEY_CHARS)
     goal = models.ForeignKey(ConversionGoal, on_delete=models.RESTRICT, null=True, blank=True, related_name="+")
@@ -173,6 +190,13 @@ class Delivery(models.Model):
     phone_sha256 = models.CharField(max_length=64, blank=True, default="")
     value = models.DecimalField(max_digits=VALUE_DIGITS, decimal_places=VALUE_DECIMALS, null=True, blank=True)
     currency = models.CharField(max_length=3, blank=True, default="")
+    # What the order is worth by its events, before corrections, and whose word that is.
+    order_value = models.DecimalField(max_digits=VALUE_DIGITS, decimal_places=VALUE_DECIMALS, null=True, blank=True)
+    order_source = models.CharField(max_length=8, choices=Source.choices, blank=True, default="")
+    value_rule = models.CharField(max_length=8, choices=ValueRule.choices, default=ValueRule.EVENT)
+    # What Microsoft counts after the corrections that were delivered; null while `value` stands.
+    restated_value = models.DecimalField(max_digits=VALUE_DIGITS, decimal_places=VALUE_DECIMALS, null=True, blank=True)
+    retracted_at = models.DateTimeField(null=True, blank=True)
     transaction_id = models.CharField(max_length=MAX_ID_CHARS, blank=True, default="")
     is_test = models.BooleanField(default=False)
 
@@ -184,6 +208,8 @@ class Delivery(models.Model):
     # 90 days after the conversion, less a margin: from then on Microsoft refuses it (5609).
     expires_at = models.DateTimeField(null=True, blank=True)
     delivered_at = models.DateTimeField(null=True, blank=True)
+    # Sent again after an unknown outcome, without a click id: Microsoft documents no key that would drop the second.
+    possibly_twice = models.BooleanField(default=False)
     error_code = models.IntegerField(null=True, blank=True)
     error_symbol = models.CharField(max_length=MAX_SYMBOL_CHARS, blank=True, default="")
     error_message = models.CharField(max_length=MAX_MESSAGE_CHARS, blank=True, default="")
@@ -226,6 +252,8 @@ class Delivery(models.Model):
                 name="delivery_by_hash",
                 condition=Q(msclkid="") & ~Q(email_sha256="", phone_sha256=""),
             ),
+            # Corrections of a conversion, in sequence.
+            models.Index(fields=["original"], name="delivery_of_original", condition=Q(original__isnull=False)),
             # The sweep: what has waited until it is too old.
             models.Index(fields=["expires_at"], name="delivery_expiring", condition=Q(next_attempt_at__isnull=False)),
         ]
@@ -257,6 +285,37 @@ class Attempt(models.Model):
         return f"{self.outcome} {self.error_code or self.error_symbol}"
 
 
+class Said(models.TextChoices):
+    """What was said about an order after it happened."""
+
+    REFUND = "refund", "Refund"
+    RESTATE = "restate", "New total"
+    RETRACT = "retract", "Does not count"
+    ORDER = "order", "The backend's value"
+
+
+class Correction(models.Model):
+    """One line of a conversion's refund ledger: what was said about it. `delivery` is what came of it.
+
+    A line is never changed. `forwarding/ledger.py` makes the running value of all of them.
+    """
+
+    delivery = models.OneToOneField(Delivery, on_delete=models.CASCADE, related_name="correction")
+    said = models.CharField(max_length=8, choices=Said.choices)
+    # Of a refund what was given back, null for all of it; otherwise the new total.
+    value = models.DecimalField(max_digits=VALUE_DIGITS, decimal_places=VALUE_DECIMALS, null=True, blank=True)
+    currency = models.CharField(max_length=3, blank=True, default="")
+    occurred_at = models.DateTimeField()
+    adjustment = models.ForeignKey(Adjustment, on_delete=models.SET_NULL, null=True, blank=True, related_name="+")
+    said_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
+    )
+    created_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"{self.get_said_display()} {self.value or ''}".rstrip()
+
+
 class DailyCount(models.Model):
     """How many deliveries of a day are in a status, and what they are worth: pages read this, never count rows.
 
@@ -283,6 +342,44 @@ class DailyCount(models.Model):
 
     def __str__(self) -> str:
         return f"{self.day} {self.goal_name} {self.status}: {self.count}"
+
+
+class Breaker(models.Model):
+    """A circuit breaker for what all accounts share. Open, it lets one call through now and then to see."""
+
+    name = models.CharField(max_length=32, unique=True)
+    failures = models.PositiveIntegerField(default=0)
+    open_until = models.DateTimeField(null=True, blank=True)
+    probing_until = models.DateTimeField(null=True, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.failures} failures"
+
+
+class Alert(models.Model):
+    """Something that somebody was told about, and when it was over. `forwarding/alerts.py` finds the causes."""
+
+    # Such as `reconnect:17`: one open alert per cause.
+    cause = models.CharField(max_length=100)
+    # Whose people are told; null: the operator of this server.
+    organisation = models.ForeignKey(
+        Organisation, on_delete=models.CASCADE, null=True, blank=True, related_name="alerts"
+    )
+    subject = models.CharField(max_length=200)
+    text = models.TextField()
+    opened_at = models.DateTimeField()
+    told_at = models.DateTimeField(null=True, blank=True)
+    resolved_at = models.DateTimeField(null=True, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["cause"], condition=Q(resolved_at__isnull=True), name="alert_open_once")
+        ]
+
+    def __str__(self) -> str:
+        return self.subject
 
 
 class Heartbeat(models.Model):

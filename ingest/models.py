@@ -26,6 +26,7 @@ VALUE_DIGITS, VALUE_DECIMALS = 15, 3
 DEFAULT_CLICK_RETENTION_DAYS = 90
 DEFAULT_EVENT_RETENTION_DAYS = 400
 DEFAULT_DAILY_EVENT_CAP = 1_000_000
+DEFAULT_CONFIRM_MINUTES = 24 * 60
 
 
 class Organisation(models.Model):
@@ -76,6 +77,14 @@ class ConsentPolicy(models.TextChoices):
     ASSUME = "assume", "Forward unless refused"
 
 
+class ConfirmMode(models.TextChoices):
+    """What a browser's order needs before it is forwarded: anyone can send an event with the public key."""
+
+    OFF = "off", "Forward at once"
+    WAIT = "wait", "Wait for the backend's event, then forward anyway"
+    REQUIRE = "require", "Forward only with the backend's event"
+
+
 class SiteQuerySet(models.QuerySet["Site"]):
     """The only doors to a site from a page."""
 
@@ -98,6 +107,9 @@ class Site(models.Model):
     click_retention_days = models.PositiveIntegerField(default=DEFAULT_CLICK_RETENTION_DAYS)
     event_retention_days = models.PositiveIntegerField(default=DEFAULT_EVENT_RETENTION_DAYS)
     consent_policy = models.CharField(max_length=16, choices=ConsentPolicy.choices, default=ConsentPolicy.ASSUME)
+    # Whether a browser's event with a transaction id waits for the backend's event of the same order, and how long.
+    confirm_mode = models.CharField(max_length=8, choices=ConfirmMode.choices, default=ConfirmMode.OFF)
+    confirm_minutes = models.PositiveIntegerField(default=DEFAULT_CONFIRM_MINUTES, validators=[MinValueValidator(1)])
     daily_event_cap = models.PositiveIntegerField(default=DEFAULT_DAILY_EVENT_CAP, validators=[MinValueValidator(1)])
     created_at = models.DateTimeField(auto_now_add=True)
 
@@ -115,6 +127,11 @@ class Site(models.Model):
     def click_retention(self) -> timedelta:
         """How long a click id may be looked up after its click."""
         return timedelta(days=self.click_retention_days)
+
+    @property
+    def confirm_wait(self) -> timedelta:
+        """How long a browser's order waits for the backend's event."""
+        return timedelta(minutes=self.confirm_minutes)
 
 
 SERVER_KEY_BYTES = 32
@@ -259,6 +276,85 @@ class Event(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name} {self.event_id}"
+
+
+class AdjustmentType(models.TextChoices):
+    """What a backend says of an order that it reported before."""
+
+    RESTATE = "restate", "New total"
+    RETRACT = "retract", "Does not count"
+
+
+class AdjustmentQuerySet(models.QuerySet["Adjustment"]):
+    """Adjectives of adjustments."""
+
+    def unplanned(self) -> "AdjustmentQuerySet":
+        """Return adjustments that have not met their order's conversions yet, oldest first."""
+        return self.filter(planned_at__isnull=True).order_by("pk")
+
+
+class Adjustment(models.Model):
+    """A correction of an order, exactly as it was accepted. Its order may arrive later."""
+
+    site = models.ForeignKey(Site, on_delete=models.CASCADE, related_name="adjustments")
+    adjustment_id = models.CharField(max_length=MAX_ID_CHARS)
+    # The order: by its transaction id, or by the id of the one event that reported it.
+    transaction_id = models.CharField(max_length=MAX_ID_CHARS, blank=True, default="")
+    event_id = models.CharField(max_length=MAX_ID_CHARS, blank=True, default="")
+    type = models.CharField(max_length=8, choices=AdjustmentType.choices)
+    # The order's new total, never a difference; null with a retraction.
+    value = models.DecimalField(max_digits=VALUE_DIGITS, decimal_places=VALUE_DECIMALS, null=True, blank=True)
+    currency = models.CharField(max_length=3, blank=True, default="")
+    occurred_at = models.DateTimeField()
+    received_at = models.DateTimeField()
+    # SHA-256 of what was said, so that the same id with another body is told from a repeat.
+    fingerprint = models.CharField(max_length=64)
+    planned_at = models.DateTimeField(null=True, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    objects = AdjustmentQuerySet.as_manager()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["site", "adjustment_id"], name="adjustment_once_per_site")]
+        indexes = [
+            models.Index(fields=["id"], name="adjustment_unplanned", condition=Q(planned_at__isnull=True)),
+            # The door and the planner: what was said of an order.
+            models.Index(
+                fields=["site", "transaction_id"], name="adjustment_by_transaction", condition=~Q(transaction_id="")
+            ),
+            models.Index(fields=["site", "event_id"], name="adjustment_by_event", condition=~Q(event_id="")),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.get_type_display()} {self.adjustment_id}"
+
+
+class AuditEntry(models.Model):
+    """What a person changed, for ever: who, when, what, from what to what. `ingest/audit.py` writes it."""
+
+    organisation = models.ForeignKey(Organisation, on_delete=models.CASCADE, related_name="audit_entries")
+    site = models.ForeignKey(Site, on_delete=models.SET_NULL, null=True, blank=True, related_name="audit_entries")
+    actor = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
+    )
+    # As it was then; the user may be renamed or deleted later.
+    actor_name = models.CharField(max_length=254)
+    # `room.verb`, such as `delivery.retract`.
+    action = models.CharField(max_length=64)
+    target = models.CharField(max_length=200, blank=True, default="")
+    # What changed, without secrets and without personal data.
+    details = models.JSONField(default=dict, blank=True)
+    created_at = models.DateTimeField()
+
+    class Meta:
+        verbose_name_plural = "audit entries"
+        indexes = [
+            models.Index(fields=["organisation", "-id"], name="audit_newest"),
+            models.Index(fields=["site", "-id"], name="audit_newest_of_site"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.action} {self.target}"
 
 
 EVENTS_LOOKED_THROUGH_FOR_NAMES = 10_000

@@ -101,6 +101,12 @@ class AdAccount(models.Model):
     held_until = models.DateTimeField(null=True, blank=True)
     # The most that goes into one call while Microsoft refuses whole batches; null is its own limit, a thousand.
     batch_limit = models.PositiveSmallIntegerField(null=True, blank=True)
+    # How many more rows go out in small calls before the limit above is lifted; null: until the cause is found.
+    limited_rows = models.PositiveIntegerField(null=True, blank=True)
+    # Calls in a row that Microsoft did not serve: the account's circuit breaker counts them.
+    failed_calls = models.PositiveIntegerField(default=0)
+    # Whether a backend's value that comes after the browser's was sent corrects it at Microsoft.
+    restates_from_backend = models.BooleanField(default=True)
     goals_synced_at = models.DateTimeField(null=True, blank=True)
     # When the worker reads the goals anew; moved on before it does, so that a failing account is not asked for ever.
     next_sync_at = models.DateTimeField(default=timezone.now)
