@@ -306,7 +306,7 @@ RETRY_LADDER_SECONDS: list[int] = env.list(
 )
 if not RETRY_LADDER_SECONDS or min(RETRY_LADDER_SECONDS) < 0:
     raise ImproperlyConfigured("RETRY_LADDER_SECONDS needs at least one step, none negative.")
-# Tests name a place in `forwarding.failpoints` where a worker shall die.
+# Tests name a place in `convultra.failpoints` where a process shall die.
 FAILPOINT: str = env.str("FAILPOINT", default="")
 # The worker starts its cluster anew when no sweep has come back for so long.
 WATCHDOG_SECONDS = _seconds("WATCHDOG_SECONDS", 90)

@@ -14,6 +14,7 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import F, Q, QuerySet
 
+from convultra import failpoints
 from forwarding.counts import Move, record_moves
 from forwarding.models import MAX_MESSAGE_CHARS, MAX_SYMBOL_CHARS, Attempt, Delivery, Hold, Status, Upload
 from forwarding.retry import Verdict, Waits, after_no_answer, after_refusal
@@ -76,6 +77,7 @@ def record_answer(
         named = {delivery.pk for delivery, _ in refused}
         _release_account(upload.account, len(deliveries))
         moves = _mark_delivered([delivery for delivery in deliveries if delivery.pk not in named], upload, now)
+        failpoints.reach(failpoints.HALF_MARKED)
         moves += _mark_refused(refused, upload, now)
         if any(error.what_to_do == WhatToDo.GOAL for _, error in refused):
             # Perhaps it is only called something else by now: the next sweep reads the goals.

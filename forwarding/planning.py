@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from django.conf import settings
 from django.db import IntegrityError, transaction
 
+from convultra import failpoints
 from forwarding.click_resolution import any_case, resolve_clicks
 from forwarding.conversions import MatchKey, Settle, draft, match_key, shift_by_a_second, skipped
 from forwarding.counts import Move, record_moves
@@ -51,6 +52,7 @@ def _plan_batch(now: datetime, limit: int) -> int:
     _skip_orders_already_taken(drafts)
     _shift_to_free_seconds(drafts)
     Delivery.objects.bulk_create(drafts)
+    failpoints.reach(failpoints.HALF_PLANNED)
     record_moves((Move(delivery, None, delivery.status) for delivery in drafts), now)
     Event.objects.filter(pk__in=[event.pk for event in events]).update(planned_at=now)
     return len(events)

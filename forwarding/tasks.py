@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from django.utils import timezone
 from django_q.tasks import async_task
 
-from forwarding import failpoints
+from convultra import failpoints
 from forwarding.claims import claim
 from forwarding.goal_changes import read_goals as read_goals_now
 from forwarding.marking import record_answer, record_failure
@@ -92,6 +92,7 @@ def deliver(account_id: int) -> int:
 
 def send(upload: Upload) -> None:
     """Make the upload's one call, outside any transaction, and write down what became of it."""
+    failpoints.reach(failpoints.AFTER_CLAIM)
     deliveries = rows_of(upload)
     started = time.monotonic()
     try:

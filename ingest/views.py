@@ -18,6 +18,7 @@ from django.utils.cache import get_conditional_response
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_safe
 
+from convultra import failpoints
 from convultra.errors import RETRY_AFTER_SECONDS
 from convultra.problems import FieldError, problem
 from ingest import parsing, storing
@@ -151,6 +152,7 @@ def _take(
         if Site.objects.filter(pk=site.pk).exists():
             raise
         return _unknown_key()  # deleted between being found and being written to
+    failpoints.reach(failpoints.AFTER_INGEST)
     return _answer(list(_results(items, outcomes)), label)
 
 

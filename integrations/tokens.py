@@ -17,6 +17,7 @@ from django.db import transaction
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
+from convultra import failpoints
 from convultra.fields import DecryptionFailed
 from integrations.microsoft_ads.errors import (
     ClientMisconfigured,
@@ -155,6 +156,7 @@ class ConnectionTokens:
             self._still(held).update(refreshing_until=None)
             raise
         else:
+            failpoints.reach(failpoints.AFTER_TOKENS)
             return self._hand_out(self._save(held, used, tokens, now) or self._load())
         return self._hand_out(self._load())
 

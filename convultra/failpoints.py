@@ -5,7 +5,12 @@ import signal
 
 from django.conf import settings
 
+AFTER_INGEST = "after_ingest"  # what arrived is committed, the sender has no answer yet
+HALF_PLANNED = "half_planned"  # deliveries are written, in a transaction that is still open
+AFTER_CLAIM = "after_claim"  # an upload is open, nothing was sent
 AFTER_SEND = "after_send"  # Microsoft has answered, nothing is marked yet
+HALF_MARKED = "half_marked"  # some rows of the answer are marked, in a transaction that is still open
+AFTER_TOKENS = "after_tokens"  # Microsoft has given a new pair of tokens, nothing is saved yet
 
 
 def reach(name: str) -> None:
