@@ -11,7 +11,7 @@ from django.test import SimpleTestCase
 from tests.bench.backlog import shares
 from tests.bench.databases import refuse_foreign
 from tests.bench.frame import Ratio, Round, Run, report, take_rounds
-from tests.road.test_crashes import database_url
+from tests.support.databases import database_url
 
 
 def run(rate: float) -> Run:
