@@ -32,7 +32,8 @@ from integrations.microsoft_ads.emulator.wire import (
 )
 
 PREFIX = "/_emulator/"
-LIMIT = re.compile(r"[1-9]\d{0,6}", re.ASCII)
+COUNT = re.compile(r"\d{1,9}", re.ASCII)
+PAGE_ROWS, MAX_PAGE_ROWS = 1000, 10_000
 MAX_SECONDS = 400 * 24 * 3600
 
 View: TypeAlias = Callable[[Books, FaultQueue, Request], Response]
@@ -114,6 +115,30 @@ def _ledger_json(books: Books, _faults: FaultQueue, request: Request) -> Respons
     return json_response(rows)
 
 
+def _page_json(books: Books, _faults: FaultQueue, request: Request) -> Response:
+    """Return rows `of` one kind in the order they came, `limit` of them `after` so many; `next` goes on from there."""
+    query = request.query()
+    after, limit = _count(query, "after", 0), min(_count(query, "limit", PAGE_ROWS), MAX_PAGE_ROWS)
+    rows: list[Json]
+    match query.get("of"):
+        case "booked":
+            rows = [booking_json(one) for one in books.bookings[after : after + limit]]
+        case "received":
+            rows = [received_json(one) for one in books.received[after : after + limit]]
+        case "calls":
+            rows = [call_json(one) for one in books.calls[after : after + limit]]
+        case _:
+            raise unbindable("of", "booked, received or calls is due")
+    return json_response({"rows": rows, "next": after + len(rows) if rows else None})
+
+
+def _count(query: dict[str, str], name: str, default: int) -> int:
+    given = query.get(name, str(default))
+    if not COUNT.fullmatch(given):
+        raise unbindable(name, "a number from 0 is due")
+    return int(given)
+
+
 def booking_json(booking: Booking) -> JsonObject:
     """Return one booked conversion with what it is worth now."""
     return {
@@ -131,6 +156,7 @@ def booking_json(booking: Booking) -> JsonObject:
         "tracking_id": booking.tracking_id,
         "counted": booking.counted,
         "unattributed": booking.unattributed,
+        "adjusted_at": format_moment(booking.adjusted_at) if booking.adjusted_at else None,
         "retracted": booking.retracted,
         "effective_count": booking.effective_count(),
         "effective_value": booking.effective_value(),
@@ -378,6 +404,7 @@ VIEWS: dict[tuple[str, str], View] = {
     ("GET", "click"): _follow_ad,
     ("GET", "ledger.json"): _ledger_json,
     ("GET", "calls.json"): _calls_json,
+    ("GET", "page.json"): _page_json,
     ("GET", "goals"): _goals_json,
     ("POST", "goals"): _goal_put,
     ("POST", "accounts"): _account_put,

@@ -59,7 +59,7 @@ KINDS = {
 BEFORE = frozenset({"status", "throttled", "token_expired", "fault_code", "oauth_error", "close_before"})
 MEMBERS = names(
     """
-    operation times fault code error error_code message shape status retry_after body indexes seconds
+    operation times after fault code error error_code message shape status retry_after body indexes seconds
     """
 )
 MAX_TIMES = 1_000_000
@@ -72,12 +72,13 @@ class ConnectionLostError(ConnectionError):
 
 @dataclass(slots=True)
 class Fault:
-    """One planned fault. `remaining` falls by one each time it strikes; at zero it leaves the queue."""
+    """One planned fault. It lets `after` calls pass, strikes `remaining` times, and leaves the queue."""
 
     number: int
     operation: str
     kind: str
     remaining: int
+    after: int = 0
     code: int = 0
     error: str = "temporarily_unavailable"
     error_code: str = "InternalError"
@@ -95,6 +96,7 @@ class Fault:
             "operation": self.operation,
             "fault": self.name,
             "remaining": self.remaining,
+            "after": self.after,
             "code": self.code,
             "error": self.error,
             "error_code": self.error_code,
@@ -137,12 +139,15 @@ class FaultQueue:
         return fault
 
     def take(self, operation: str) -> Fault | None:
-        """Return the fault this call meets and count it as having struck."""
+        """Return the fault this call meets and count it as having struck; None for a call that it lets pass."""
         if not self._faults:
             return None
         with self._lock:
             for fault in self._faults:
                 if fault.operation in (operation, "*"):
+                    if fault.after:
+                        fault.after -= 1
+                        return None
                     fault.remaining -= 1
                     if not fault.remaining:
                         self._faults.remove(fault)
@@ -171,6 +176,7 @@ def read_fault(reader: Reader) -> Fault:
     )
     _must(kind if kind in KINDS else None, "fault", (*KINDS, "503"))
     fault = Fault(0, operation, kind, 1 if (times := reader.integer("times")) is None else times)
+    fault.after = reader.integer("after") or 0
     fault.status = fault.status if status is None else status
     fault.code = reader.integer("code") or 0
     fault.error = reader.text("error") or fault.error
@@ -202,6 +208,8 @@ def _index(item: object) -> int:
 def _check(fault: Fault) -> None:
     if not 1 <= fault.remaining <= MAX_TIMES:
         raise _bad("times", f"a number from 1 to {MAX_TIMES} is due")
+    if not 0 <= fault.after <= MAX_TIMES:
+        raise _bad("after", f"a number from 0 to {MAX_TIMES} is due")
     if not 200 <= fault.status <= 599:
         raise _bad("status", "an HTTP status from 200 to 599 is due")
     if not 0 <= fault.seconds <= MAX_SECONDS:

@@ -1,6 +1,7 @@
 """The control prefix: pages for people, JSON for tests, clicks, settings, sink mode."""
 
 import hashlib
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import requests
@@ -125,6 +126,25 @@ class LedgerTests(EmulatorTestCase):
         call = self.session.get(f"{CONTROL}calls.json").json()["calls"][-1]
         self.assertEqual((call["operation"], call["rows"], call["refused"]), ("OfflineConversions/Apply", 2, 1))
         self.assertEqual((call["user_id"], call["account_id"], call["status"]), ("50017001", SEARCH_US, 200))
+
+    def test_a_long_one_is_read_by_pages(self) -> None:
+        self.apply(conversion(), conversion(MicrosoftClickId="a" * 32), None)
+        first = self.page("of=received&limit=2")
+        self.assertEqual([row["outcome"] for row in first["rows"]], ["booked", "booked"])
+        rest = self.page(f"of=received&after={first['next']}")
+        self.assertEqual([row["index"] for row in rest["rows"]], [2])
+        self.assertEqual(self.page(f"of=received&after={rest['next']}"), {"rows": [], "next": None})
+        self.assertEqual([len(self.page(f"of={of}")["rows"]) for of in ("booked", "calls")], [2, 2])
+
+    def test_a_page_of_nothing_known_is_refused(self) -> None:
+        for query in ("", "of=gossip", "of=booked&after=-1", "of=booked&limit=many"):
+            self.page(query, 400)
+
+    def page(self, query: str, status: int = 200) -> dict[str, Any]:
+        r = self.session.get(f"{CONTROL}page.json?{query}")
+        self.assertEqual(r.status_code, status, r.text)
+        answer: dict[str, Any] = r.json()
+        return answer
 
 
 class ChangeTests(EmulatorTestCase):

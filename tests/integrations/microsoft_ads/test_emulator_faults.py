@@ -125,6 +125,11 @@ class QueueTests(EmulatorTestCase):
         self.plan("429")
         self.assertEqual([self.apply(GOOD).status_code for _ in range(4)], [503, 503, 429, 200])
 
+    def test_a_fault_lets_as_many_calls_pass_as_it_was_told(self) -> None:
+        self.plan("503", after=2)
+        self.plan("429", after=1)
+        self.assertEqual([self.apply(GOOD).status_code for _ in range(6)], [200, 200, 503, 200, 429, 200])
+
     def test_a_fault_waits_for_its_operation(self) -> None:
         self.plan("503", "User/Query")
         self.assert_taken(self.apply(GOOD))
@@ -161,6 +166,7 @@ class QueueTests(EmulatorTestCase):
             ("times", 0),
             ("times", "3"),
             ("times", 1.5),
+            ("after", -1),
             ("indexes", [-1]),
             ("seconds", -1),
             ("seconds", 601),
