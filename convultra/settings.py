@@ -256,8 +256,11 @@ STATIC_URL = "/static/"
 STATICFILES_DIRS = [BASE_DIR / "static"]
 WHITENOISE_USE_FINDERS = True
 WHITENOISE_AUTOREFRESH = DEBUG
-# Where password mails go, such as smtp+tls://user:password@mail.example.com:587; the log when nothing is said.
+# Where mails go, such as smtp+tls://user:password@mail.example.com:587; the log when nothing is said.
 globals().update(env.email("EMAIL_URL", default="consolemail://"))
+EMAIL_TIMEOUT = 10  # seconds for each answer of the mail server; without one a silent server is waited for for ever
+# Who runs this server: told by mail when Convultra itself needs a person.
+ALERT_EMAILS: list[str] = env.list("ALERT_EMAILS", default=[])
 DEFAULT_FROM_EMAIL: str = env.str("DEFAULT_FROM_EMAIL", default="convultra@localhost")
 
 # Microsoft
@@ -282,6 +285,8 @@ MICROSOFT_CUSTOMER_URL = _base_address(
 # Microsoft asks for an hour between click and upload, and two between a goal's creation and its first conversion.
 CLICK_SETTLE_SECONDS = _seconds("CLICK_SETTLE_SECONDS", 1 * HOUR)
 GOAL_SETTLE_SECONDS = _seconds("GOAL_SETTLE_SECONDS", 2 * HOUR)
+# Microsoft takes up to six hours to process a conversion; a correction that comes earlier is lost without a word.
+ADJUSTMENT_SETTLE_SECONDS = _seconds("ADJUSTMENT_SETTLE_SECONDS", 6 * HOUR)
 # A short batch waits this long for company.
 UPLOAD_LINGER_SECONDS = _seconds("UPLOAD_LINGER_SECONDS", 30)
 # One call to Microsoft, from the first byte sent to the last one read.

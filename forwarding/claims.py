@@ -16,8 +16,9 @@ from django.db import transaction
 from django.db.models import Exists, F, OuterRef, Q, QuerySet
 
 from forwarding.counts import Move, record_moves
-from forwarding.models import Attempt, Delivery, Hold, Operation, Status, Upload
+from forwarding.models import WAITING, Attempt, Delivery, Hold, Kind, Operation, Status, Upload
 from forwarding.retry import CLOCK_MARGIN, CONVERSION_LIFE
+from ingest.models import ConfirmMode
 from integrations.models import AdAccount, Connection
 
 MAX_ROWS = 1000  # cm/applyofflineconversions
@@ -62,7 +63,9 @@ def claim(account_id: int, operation: Operation, now: datetime) -> Upload | None
     if upload is not None:
         upload.account = account
         return _take_over(upload, now) if upload.leased_until <= now else None
-    due = Delivery.objects.due(now).filter(account=account, kind__in=operation.kinds, expires_at__gt=now)
+    due = _in_turn(Delivery.objects.due(now).filter(account=account, expires_at__gt=now), operation)
+    if account.site.confirm_mode == ConfirmMode.REQUIRE:
+        due = due.exclude(hold_reason=Hold.CONFIRMATION)
     most = account.batch_limit or MAX_ROWS
     listed = list(due.values_list("pk", flat=True)[:most])
     if not listed or (len(listed) < most and _waits_for_company(listed[0], now)):
@@ -74,6 +77,17 @@ def claim(account_id: int, operation: Operation, now: datetime) -> Upload | None
         started_at=now,
         leased_until=_lease_end(now),
     )
+
+
+def _in_turn(due: QuerySet[Delivery], operation: Operation) -> QuerySet[Delivery]:
+    """Return what the operation carries: of corrections the next of each conversion, once that is delivered."""
+    due = due.filter(kind__in=operation.kinds)
+    if operation is Operation.CONVERSIONS:
+        return due
+    before = Delivery.objects.filter(
+        original=OuterRef("original"), status__in=WAITING, adjustment_time__lt=OuterRef("adjustment_time")
+    ).exclude(kind=Kind.CONVERSION)
+    return due.filter(original__status=Status.DELIVERED).exclude(Exists(before))
 
 
 def _waits_for_company(oldest: int, now: datetime) -> bool:

@@ -10,11 +10,13 @@ from datetime import UTC, datetime, timedelta
 from forwarding.click_resolution import FoundClick
 from forwarding.models import Delivery, Hold, Skip, Status, dedupe_key
 from forwarding.retry import CLOCK_MARGIN, expires_at
-from ingest.models import Consent, ConsentPolicy, Event, Site, Source
+from ingest.models import ConfirmMode, Consent, ConsentPolicy, Event, Site, Source
 from integrations.conditions import parse_condition
 from integrations.models import AdAccount, ConversionGoal, GoalMapping, ValueRule
 
 REFUND_EVENT = "refund"
+# Begins the key of a row that stands for no order: another event of its order may still be sent.
+NO_LANE = "skip:"
 # Clocks of one moment differ by as much; what is further ahead lies in the future.
 SAME_MOMENT = timedelta(seconds=5)
 
@@ -48,8 +50,6 @@ def skip_reason(
     """Return why the event is not forwarded to the account; None when it is."""
     if mapping is None:
         return Skip.NOT_MAPPED
-    if event.name == REFUND_EVENT:
-        return Skip.NO_ORDER
     if mapping.condition and not parse_condition(mapping.condition).matches(event):
         return Skip.FILTERED
     if not has_consent(event, account.site):
@@ -74,11 +74,13 @@ def draft(
         created_at=now,
         changed_at=now,
     )
+    delivery.order_value, delivery.order_source = event.value, event.source
     if mapping is None:
         delivery.value, delivery.currency = event.value, event.currency
     else:
         delivery.goal = mapping.goal
         delivery.goal_name = mapping.goal.name
+        delivery.value_rule = mapping.value_rule
         delivery.value = mapping.value_of(event)
         if delivery.value is not None:
             # A fixed value is written by whoever knows the goal, whatever currency the event came in.
@@ -91,9 +93,18 @@ def draft(
     delivery.conversion_time = utc_second(event.occurred_at)
     delivery.email_sha256, delivery.phone_sha256 = _hashes(event, account, mapping.goal)
     delivery.expires_at = expires_at(event.occurred_at)
-    delivery.next_attempt_at, hold = first_attempt(event, mapping.goal, click, now, settle)
-    delivery.hold_reason = hold or ""
+    at, hold = first_attempt(event, mapping.goal, click, now, settle)
+    confirmed_by = now + account.site.confirm_wait
+    if awaits_confirmation(event, account.site) and hold != Hold.GOAL_MISSING and at < confirmed_by:
+        at, hold = confirmed_by, Hold.CONFIRMATION
+    delivery.next_attempt_at, delivery.hold_reason = at, hold or ""
     return delivery
+
+
+def awaits_confirmation(event: Event, site: Site) -> bool:
+    """Say whether the event is an order that only a browser has reported, on a site that wants its backend's word."""
+    is_on = site.confirm_mode != ConfirmMode.OFF
+    return is_on and event.source == Source.BROWSER and bool(event.transaction_id)
 
 
 def skipped(delivery: Delivery, reason: Skip) -> Delivery:
@@ -102,7 +113,7 @@ def skipped(delivery: Delivery, reason: Skip) -> Delivery:
     delivery.skip_reason = reason
     delivery.hold_reason = ""
     delivery.next_attempt_at = delivery.expires_at = None
-    delivery.dedupe_key = f"skip:{delivery.event.event_id}"
+    delivery.dedupe_key = f"{NO_LANE}{delivery.event.event_id}"
     return delivery
 
 

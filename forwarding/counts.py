@@ -7,10 +7,10 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 
 from django.db import connection, transaction
-from django.db.models import Count, Sum
-from django.db.models.functions import TruncDate
+from django.db.models import Case, Count, DecimalField, F, Sum, Value, When
+from django.db.models.functions import Coalesce, TruncDate
 
-from forwarding.models import DailyCount, Delivery, Status
+from forwarding.models import DailyCount, Delivery, Kind, Status
 from forwarding.upload_rows import UploadRow
 
 _Key = tuple[int, date, str, str, str]  # account, day, goal name, status, currency
@@ -26,10 +26,13 @@ class Move:
 
 
 def record_moves(moves: Iterable[Move], now: datetime) -> None:
-    """Add what came and take away what went, in one statement. Call it inside the transaction of the change."""
+    """Add what came and take away what went, in one statement. Call it inside the transaction of the change.
+
+    Conversions are counted; a correction moves the value of its conversion.
+    """
     sums: dict[_Key, tuple[int, Decimal]] = defaultdict(lambda: (0, Decimal(0)))
     for move in moves:
-        if move.before == move.after:
+        if move.before == move.after or move.delivery.kind != Kind.CONVERSION:
             continue
         for status, sign in ((move.before, -1), (move.after, 1)):
             if status is not None:
@@ -68,10 +71,16 @@ def rebuild(now: datetime) -> int:
     """Count every delivery anew; return how many rows the roll-up has now. A repair, not needed in daily life."""
     with transaction.atomic():
         DailyCount.objects.all().delete()
+        counted = Case(
+            When(retracted_at__isnull=False, then=Value(Decimal(0))),
+            default=Coalesce(F("restated_value"), F("value")),
+            output_field=DecimalField(max_digits=21, decimal_places=3),
+        )
         rows = (
-            Delivery.objects.annotate(day=TruncDate("created_at", tzinfo=UTC))
+            Delivery.objects.filter(kind=Kind.CONVERSION)
+            .annotate(day=TruncDate("created_at", tzinfo=UTC))
             .values("account_id", "day", "goal_name", "skip_reason", "status", "currency")
-            .annotate(count=Count("pk"), total=Sum("value"))
+            .annotate(count=Count("pk"), total=Sum(counted))
         )
         sums: dict[_Key, tuple[int, Decimal]] = defaultdict(lambda: (0, Decimal(0)))
         for row in rows.iterator():

@@ -15,8 +15,9 @@ from django.db import transaction
 from django.db.models import F, Q, QuerySet
 
 from convultra import failpoints
+from forwarding.adjusting import record_adjusted
 from forwarding.counts import Move, record_moves
-from forwarding.models import MAX_MESSAGE_CHARS, MAX_SYMBOL_CHARS, Attempt, Delivery, Hold, Status, Upload
+from forwarding.models import MAX_MESSAGE_CHARS, MAX_SYMBOL_CHARS, Attempt, Delivery, Hold, Operation, Status, Upload
 from forwarding.retry import Verdict, Waits, after_no_answer, after_refusal
 from forwarding.upload_rows import UploadRow, among
 from integrations.microsoft_ads.errors import MicrosoftAdsError, WhatToDo
@@ -76,7 +77,10 @@ def record_answer(
             return False
         named = {delivery.pk for delivery, _ in refused}
         _release_account(upload.account, len(deliveries))
-        moves = _mark_delivered([delivery for delivery in deliveries if delivery.pk not in named], upload, now)
+        taken = [delivery for delivery in deliveries if delivery.pk not in named]
+        moves = _mark_delivered(taken, upload, now)
+        if upload.operation == Operation.ADJUSTMENTS:
+            moves += record_adjusted(taken, now)
         failpoints.reach(failpoints.HALF_MARKED)
         moves += _mark_refused(refused, upload, now)
         if any(error.what_to_do == WhatToDo.GOAL for _, error in refused):

@@ -6,7 +6,9 @@ from datetime import datetime, timedelta
 
 from django.db import transaction
 
+from forwarding.adjusting import release
 from forwarding.claims import accounts_to_serve, expire
+from forwarding.confirmation import give_up_unconfirmed
 from forwarding.planning import plan_all
 from integrations.models import AdAccount, Connection
 
@@ -34,6 +36,8 @@ def sweep(now: datetime, ring: ForAccount, read_goals: ForAccount, plan_batches:
     expired = 0
     while batch := expire(now):
         expired += batch
+    give_up_unconfirmed(now)
+    release(now)
     to_read = _accounts_to_read(now)
     for account_id in to_read:
         read_goals(account_id)

@@ -19,6 +19,9 @@ class UploadRow(NamedTuple):
 
     pk: int
     account_id: int
+    kind: str
+    original_id: int | None
+    adjustment_time: str
     goal_name: str
     conversion_time: str
     msclkid: str

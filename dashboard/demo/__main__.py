@@ -168,6 +168,7 @@ class Demo:
             "MICROSOFT_CAMPAIGN_URL": self._emulator,
             "MICROSOFT_CUSTOMER_URL": self._emulator,
             "CLICK_SETTLE_SECONDS": "0",
+            "ADJUSTMENT_SETTLE_SECONDS": "6",  # the emulator takes five
             "GOAL_SETTLE_SECONDS": "0",
             "UPLOAD_LINGER_SECONDS": "1",
             "SWEEP_SECONDS": "1",

@@ -77,6 +77,7 @@ def worker(database_url: str, microsoft: str) -> Iterator[Worker]:
         **{f"MICROSOFT_{name}_URL": microsoft for name in ("LOGIN", "CAMPAIGN", "CUSTOMER")},
         "UPLOAD_LINGER_SECONDS": "0",
         "CLICK_SETTLE_SECONDS": "0",
+        "ADJUSTMENT_SETTLE_SECONDS": "0",
         "GOAL_SETTLE_SECONDS": "0",
         "LOG_LEVEL": "WARNING",
     }

@@ -90,7 +90,6 @@ class TestWhatIsNotSent(SimpleTestCase):
         reasons = {
             Skip.NOT_MAPPED: decide(mapped=False),
             Skip.FILTERED: decide(mapping={"condition": "value >= 50"}),
-            Skip.NO_ORDER: decide(name="refund"),
             Skip.NO_CONSENT: decide(consent=Consent.DENIED),
             Skip.TOO_OLD: decide(occurred_at=NOON - timedelta(days=90)),
             Skip.NO_IDENTIFIER: decide(click=NO_CLICK),

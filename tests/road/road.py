@@ -31,7 +31,9 @@ class RoadTestCase(TestCase):
 
     def setUp(self) -> None:
         self.microsoft = self.enterContext(EmulatedMicrosoft())
-        self.enterContext(self.settings(UPLOAD_LINGER_SECONDS=0, CLICK_SETTLE_SECONDS=0, GOAL_SETTLE_SECONDS=0))
+        no_waits = dict.fromkeys(("UPLOAD_LINGER", "CLICK_SETTLE", "GOAL_SETTLE", "ADJUSTMENT_SETTLE"), 0)
+        self.enterContext(self.settings(**{f"{name}_SECONDS": wait for name, wait in no_waits.items()}))
+        self.microsoft.books.settings.adjustment_settle = timedelta(0)
         self.alice, bob = make_user("alice"), make_user("bob")
         self.site = make_site("Harbor & Pine", self.alice)
         Membership.objects.create(user=bob, organisation=self.site.organisation, role=Role.VIEWER)

@@ -1,0 +1,329 @@
+"""Corrections of conversions as rows: a `Delivery` and a `Correction` for everything that is said about one.
+
+`settle` brings what Microsoft counts in line with the ledger (forwarding/ledger.py): a conversion that has surely not
+arrived is changed itself; of one that may have, the newest open correction carries the new total, and goes out once
+the conversion is delivered and Microsoft has had time to process it.
+"""
+
+import copy
+import uuid
+from collections import defaultdict
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from django.conf import settings
+from django.contrib.auth.models import User
+from django.db import transaction
+from django.db.models import F
+
+from forwarding.changing import change_deliveries
+from forwarding.conversions import SAME_MOMENT, utc_second
+from forwarding.counts import Move, record_moves
+from forwarding.frozen import lock_accounts, perhaps_arrived
+from forwarding.ledger import Line, Order, Settlement, Told
+from forwarding.ledger import settle as settle_order
+from forwarding.models import WAITING, Correction, Delivery, Hold, Kind, Said, Skip, Status
+from forwarding.retry import CLOCK_MARGIN
+from forwarding.upload_rows import UploadRow, among
+from integrations.models import ValueRule
+
+RELEASED_AT_ONCE = 1000
+_SECOND = timedelta(seconds=1)
+# The conversion's own columns that a settlement may change, and those of a correction.
+_OF_ORIGINAL = ("value", "currency", "status", "skip_reason", "hold_reason", "next_attempt_at", "changed_at")
+_OF_CORRECTION = (
+    "kind",
+    "goal",
+    "goal_name",
+    "conversion_time",
+    "adjustment_time",
+    "msclkid",
+    "email_sha256",
+    "phone_sha256",
+    "value",
+    "currency",
+    "status",
+    "skip_reason",
+    "hold_reason",
+    "next_attempt_at",
+    "expires_at",
+    "changed_at",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """Something said about a conversion, to be written down once: `key` tells a repetition."""
+
+    original: Delivery
+    key: str
+    said: Said
+    value: Decimal | None
+    currency: str
+    occurred_at: datetime
+    event_id: int
+    adjustment_id: int | None = None
+    said_by: User | None = None
+
+
+def write_down(statements: Sequence[Statement], now: datetime) -> None:
+    """Add the lines to their conversions' ledgers, those that are new. `settle` has to follow."""
+    keys = {statement.key for statement in statements}
+    accounts = {statement.original.account_id for statement in statements}
+    known = Delivery.objects.filter(account__in=accounts, dedupe_key__in=keys).exclude(kind=Kind.CONVERSION)
+    written = set(known.values_list("account_id", "dedupe_key"))
+    new = [each for each in statements if (each.original.account_id, each.key) not in written]
+    rows = Delivery.objects.bulk_create(_row(statement, now) for statement in new)
+    Correction.objects.bulk_create(_line(row, statement, now) for row, statement in zip(rows, new, strict=True))
+
+
+def _row(statement: Statement, now: datetime) -> Delivery:
+    original = statement.original
+    return Delivery(
+        account_id=original.account_id,
+        event_id=statement.event_id,
+        kind=Kind.RESTATE,
+        original=original,
+        dedupe_key=statement.key,
+        transaction_id=original.transaction_id,
+        is_test=original.is_test,
+        hold_reason=Hold.ORIGINAL_PENDING,
+        created_at=now,
+        changed_at=now,
+    )
+
+
+def _line(row: Delivery, statement: Statement, now: datetime) -> Correction:
+    return Correction(
+        delivery=row,
+        said=statement.said,
+        value=statement.value,
+        currency=statement.currency,
+        occurred_at=statement.occurred_at,
+        adjustment_id=statement.adjustment_id,
+        said_by=statement.said_by,
+        created_at=now,
+    )
+
+
+def correct_by_hand(delivery: Delivery, said: Said, value: Decimal | None, actor: User, now: datetime) -> Delivery:
+    """Restate or retract a conversion because a person says so; return the row that carries it.
+
+    Call it inside a transaction. The conversion may be unsent, in which case it is changed itself.
+    """
+    key = f"hand:{uuid.uuid4()}"
+    currency = delivery.currency if value is not None else ""
+    write_down([Statement(delivery, key, said, value, currency, now, delivery.event_id, said_by=actor)], now)
+    settle([delivery.pk], now)
+    return Delivery.objects.select_related("correction").get(account_id=delivery.account_id, dedupe_key=key)
+
+
+@transaction.atomic
+def settle(original_ids: Collection[int], now: datetime) -> None:
+    """Bring what Microsoft counts for these conversions in line with their ledgers. Bounded queries."""
+    accounts = Delivery.objects.filter(pk__in=original_ids).values_list("account_id", flat=True)
+    on_their_way = lock_accounts(set(accounts))
+    conversions = Delivery.objects.filter(pk__in=original_ids, kind=Kind.CONVERSION)
+    originals = list(conversions.select_related("event"))
+    corrections = list(
+        Delivery.objects.filter(original__in=original_ids)
+        .exclude(kind=Kind.CONVERSION)
+        .exclude(skip_reason=Skip.CALLED_OFF)
+        .select_related("correction")
+        .order_by("pk")
+    )
+    arrived = perhaps_arrived([*originals, *corrections], on_their_way, now)
+    of: dict[int, list[Delivery]] = defaultdict(list)
+    for row in corrections:
+        assert row.original_id is not None
+        of[row.original_id].append(row)
+    changed: list[Delivery] = []
+    moves: list[Move] = []
+    for original in originals:
+        its = _Ledger(original, of[original.pk], arrived, now)
+        moves += its.settle_original()
+        changed += its.settle_corrections()
+    change_deliveries(originals, _OF_ORIGINAL)
+    change_deliveries(changed, _OF_CORRECTION)
+    record_moves(moves, now)
+
+
+class _Ledger:
+    """One conversion with its corrections, in the middle of a settlement."""
+
+    def __init__(
+        self, original: Delivery, corrections: list[Delivery], arrived: Collection[int], now: datetime
+    ) -> None:
+        self.original = original
+        self.now = now
+        self.has_arrived = original.pk in arrived
+        self.corrections = corrections
+        self.closed = [row for row in corrections if row.pk in arrived or row.status == Status.FAILED]
+        self.told = self._told()
+        self.settlement: Settlement = settle_order(
+            self._order(), [_said(row) for row in corrections], {row.pk for row in self.closed}
+        )
+
+    def _told(self) -> Told | None:
+        """Return what Microsoft counts when everything that is on its way has arrived."""
+        if not self.has_arrived:
+            return None
+        last = self._last_sent()
+        if last is None:
+            return Told(self.original.value)
+        return Told(None, is_retracted=True) if last.kind == Kind.RETRACT else Told(last.value)
+
+    def _last_sent(self) -> Delivery | None:
+        sent = [row for row in self.closed if row.status != Status.FAILED]
+        return max(sent, key=lambda row: (row.adjustment_time, row.pk), default=None)
+
+    def _order(self) -> Order:
+        original = self.original
+        gone = original.status == Status.SKIPPED and original.skip_reason != Skip.CANCELLED
+        rule = ValueRule(original.value_rule)
+        return Order(
+            worth=original.order_value,
+            currency=original.currency if rule == ValueRule.EVENT else original.event.currency,
+            rule=rule,
+            own_value=original.value,
+            told=self.told,
+            will_be_sent=not gone and original.status != Status.FAILED,
+        )
+
+    def settle_original(self) -> list[Move]:
+        """Change the conversion itself where Microsoft has surely not seen it."""
+        original, wanted = self.original, self.settlement.wanted
+        is_final = original.status == Status.SKIPPED and original.skip_reason != Skip.CANCELLED
+        if self.has_arrived or is_final:
+            return []
+        before = copy.copy(original)
+        if wanted.is_retracted:
+            original.status, original.skip_reason = Status.SKIPPED, Skip.CANCELLED
+            original.hold_reason, original.next_attempt_at = "", None
+        else:
+            original.value = wanted.value
+            original.currency = self._currency_sent()
+            if original.status == Status.SKIPPED:  # what had cancelled it is taken back
+                original.status, original.skip_reason, original.next_attempt_at = Status.PENDING, "", self.now
+        if (before.status, before.value) == (original.status, original.value):
+            return []
+        original.changed_at = self.now
+        return [Move(before, before.status, None), Move(original, None, original.status)]
+
+    def settle_corrections(self) -> list[Delivery]:
+        """Give every open correction its fate; return those that changed."""
+        changed = []
+        for row in self.corrections:
+            if row.pk in self.settlement.skips:
+                changed += self._set_aside(row, self.settlement.skips[row.pk])
+            elif row.pk == self.settlement.carrier:
+                changed += self._send(row)
+        return changed
+
+    def _set_aside(self, row: Delivery, reason: Skip) -> list[Delivery]:
+        if (row.status, row.skip_reason) == (Status.SKIPPED, reason):
+            return []
+        row.status, row.skip_reason = Status.SKIPPED, reason
+        row.hold_reason, row.next_attempt_at = "", None
+        self._describe(row)
+        return [row]
+
+    def _send(self, row: Delivery) -> list[Delivery]:
+        original = self.original
+        if original.expires_at is not None and original.expires_at <= self.now:
+            return self._set_aside(row, Skip.TOO_OLD)
+        row.status, row.skip_reason = (Status.RETRYING if row.attempts else Status.PENDING), ""
+        self._describe(row)
+        row.expires_at = original.expires_at
+        row.adjustment_time = utc_second(self._adjustment_time(row))
+        if row.hold_reason in (Hold.BY_HAND, Hold.OPERATOR):
+            return [row]  # whoever holds it back lets it go
+        at = self._earliest(row)
+        if at is None:
+            row.hold_reason, row.next_attempt_at = Hold.ORIGINAL_PENDING, parked_until(original, self.now)
+        else:
+            row.hold_reason = Hold.ORIGINAL_PENDING if at > self.now else ""
+            row.next_attempt_at = at
+        return [row]
+
+    def _describe(self, row: Delivery) -> None:
+        """Say in the row what it would tell Microsoft, under the key that the conversion was sent with."""
+        original, wanted = self.original, self.settlement.wanted
+        row.kind = Kind.RETRACT if wanted.is_retracted else Kind.RESTATE
+        row.goal_id, row.goal_name = original.goal_id, original.goal_name
+        row.conversion_time, row.msclkid = original.conversion_time, original.msclkid
+        row.email_sha256, row.phone_sha256 = original.email_sha256, original.phone_sha256
+        row.value, row.currency = wanted.value, self._currency_sent()
+        row.changed_at = self.now
+
+    def _currency_sent(self) -> str:
+        follows_order = self.original.value_rule == ValueRule.EVENT
+        return self.settlement.currency if follows_order else self.original.currency
+
+    def _adjustment_time(self, row: Delivery) -> datetime:
+        """Return when it happened, moved behind the conversion and behind the last correction (5620)."""
+        at = max(row.correction.occurred_at, datetime.fromisoformat(self.original.conversion_time))
+        last = self._last_sent()
+        return at if last is None else max(at, datetime.fromisoformat(last.adjustment_time) + _SECOND)
+
+    def _earliest(self, row: Delivery) -> datetime | None:
+        """Return when it may be sent; None while that is not known, the conversion not being delivered."""
+        if self.original.status != Status.DELIVERED or self.original.delivered_at is None:
+            return None
+        processed = self.original.delivered_at + timedelta(seconds=settings.ADJUSTMENT_SETTLE_SECONDS)
+        its_time = datetime.fromisoformat(row.adjustment_time)
+        time_ready = its_time + SAME_MOMENT if its_time > self.now else self.now  # never before it, which is 5622
+        return max(processed, time_ready)
+
+
+def _said(row: Delivery) -> Line:
+    line = row.correction
+    return Line(row.pk, Said(line.said), line.value, line.currency, line.occurred_at)
+
+
+def parked_until(original: Delivery, now: datetime) -> datetime:
+    """Return the last moment before a conversion's time is up: what waits for it longer is of no use."""
+    return max(now, (original.expires_at or now) - CLOCK_MARGIN)
+
+
+def release(now: datetime) -> int:
+    """Let corrections go whose conversion was delivered, or will never be; return how many conversions were settled."""
+    parked = Delivery.objects.filter(
+        hold_reason=Hold.ORIGINAL_PENDING,
+        status__in=WAITING,
+        original__status__in=(Status.DELIVERED, Status.FAILED, Status.SKIPPED),
+        next_attempt_at=F("expires_at") - CLOCK_MARGIN,
+    )
+    ready = set(parked.values_list("original_id", flat=True)[:RELEASED_AT_ONCE])
+    if ready:
+        settle(ready, now)
+    return len(ready)
+
+
+def record_adjusted(rows: Collection[UploadRow], now: datetime) -> list[Move]:
+    """Note on the conversions what Microsoft counts for them now; return what moves in the counts."""
+    originals = {row.pk: row for row in Delivery.objects.filter(pk__in=among([r.original_id or 0 for r in rows]))}
+    moves = []
+    for row in rows:
+        original = originals[row.original_id or 0]
+        before = counted(original)
+        if row.kind == Kind.RETRACT:
+            original.retracted_at = now
+        else:
+            original.restated_value = row.value
+        original.changed_at = now
+        moves += [Move(before, before.status, None), Move(counted(original), None, original.status)]
+    change_deliveries(originals.values(), ("restated_value", "retracted_at", "changed_at"))
+    return moves
+
+
+def counted(original: Delivery) -> Delivery:
+    """Return the conversion with the value that counts for it now."""
+    effective = copy.copy(original)
+    if original.retracted_at is not None:
+        effective.value = Decimal(0)
+    elif original.restated_value is not None:
+        effective.value = original.restated_value
+    return effective

@@ -1,0 +1,203 @@
+"""Events of one transaction become one conversion per account and goal: they meet here while they are planned."""
+
+import copy
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from forwarding.adjusting import Statement
+from forwarding.conversions import NO_LANE, skipped
+from forwarding.counts import Move
+from forwarding.frozen import lock_accounts, perhaps_arrived
+from forwarding.merging import merge, outranks
+from forwarding.models import Delivery, Kind, Said, Skip, Status, dedupe_key
+from ingest.models import Consent
+from integrations.models import ValueRule
+
+# What meeting another event may change in a conversion that has not been sent.
+CHANGED_BY_MEETING = (
+    "dedupe_key",
+    "order_value",
+    "order_source",
+    "value",
+    "currency",
+    "msclkid",
+    "click_source",
+    "clicked_at",
+    "email_sha256",
+    "phone_sha256",
+    "conversion_time",
+    "status",
+    "skip_reason",
+    "hold_reason",
+    "next_attempt_at",
+    "expires_at",
+    "changed_at",
+)
+
+_Lane = tuple[int, str]  # an account and a dedupe key
+
+
+@dataclass
+class Meeting:
+    """What came of letting drafts meet.
+
+    `new` are drafts to store, in order; `changed` stored conversions with other columns; `statements` the backend's
+    values that came after the browser's was sent; `corrected` conversions whose ledger has lines.
+    """
+
+    new: list[Delivery] = field(default_factory=list)
+    changed: dict[int, Delivery] = field(default_factory=dict)
+    before: dict[int, Delivery] = field(default_factory=dict)
+    statements: list[Statement] = field(default_factory=list)
+    corrected: set[int] = field(default_factory=set)
+
+    def moves(self) -> list[Move]:
+        """Return how the counts of the changed conversions move."""
+        return [
+            move
+            for pk, row in self.changed.items()
+            for move in (Move(self.before[pk], self.before[pk].status, None), Move(row, None, row.status))
+        ]
+
+    def seeking_seconds(self) -> list[Delivery]:
+        """Return what has to find a second: what is new, and what is known by another identifier now."""
+        known_otherwise = [row for pk, row in self.changed.items() if _identity(row) != _identity(self.before[pk])]
+        return [row for row in [*self.new, *known_otherwise] if row.status != Status.SKIPPED]
+
+
+def meet(drafts: Sequence[Delivery], now: datetime, click_settle: timedelta) -> Meeting:
+    """Let each draft join the conversion that stands for its order, in the database or earlier among the drafts.
+
+    Call it in a transaction that has locked the site. Two queries where no order is known yet.
+    """
+    stored = _stored_rows(drafts)
+    on_their_way = lock_accounts({row.account_id for row in stored}) if stored else set()
+    if stored:
+        stored = _stored_rows(drafts)  # as they are now that nobody can claim them
+    return _Host(stored, perhaps_arrived(_standing(stored), on_their_way, now), now, click_settle).receive(drafts)
+
+
+def _stored_rows(drafts: Iterable[Delivery]) -> list[Delivery]:
+    orders = [draft for draft in drafts if draft.transaction_id]
+    if not orders:
+        return []
+    rows = Delivery.objects.filter(
+        account_id__in={draft.account_id for draft in orders},
+        transaction_id__in={draft.transaction_id for draft in orders},
+    )
+    return list(rows.select_related("event"))
+
+
+def _standing(rows: Iterable[Delivery]) -> list[Delivery]:
+    return [row for row in rows if row.kind == Kind.CONVERSION and not row.dedupe_key.startswith(NO_LANE)]
+
+
+def _lane(row: Delivery) -> _Lane:
+    """Return the place that a conversion takes, also of one that is not forwarded and takes none."""
+    assert row.goal is not None
+    return row.account_id, dedupe_key(row.goal.goal_id, row.transaction_id, row.event.event_id)
+
+
+def _identity(row: Delivery) -> tuple[str, str, str]:
+    return row.msclkid, row.email_sha256, row.phone_sha256
+
+
+class _Host:
+    """Receives the drafts of one batch, one by one."""
+
+    def __init__(self, stored: Sequence[Delivery], arrived: set[int], now: datetime, click_settle: timedelta) -> None:
+        self.now = now
+        self.click_settle = click_settle
+        self.arrived = arrived
+        self.standing: dict[_Lane, Delivery] = {(row.account_id, row.dedupe_key): row for row in _standing(stored)}
+        self.denied = {
+            (row.account_id, row.goal_id, row.transaction_id)
+            for row in stored
+            if row.skip_reason == Skip.NO_CONSENT and row.event.consent == Consent.DENIED
+        }
+        self.meeting = Meeting()
+        self.meeting.corrected = {row.original_id for row in stored if row.kind != Kind.CONVERSION and row.original_id}
+
+    def receive(self, drafts: Sequence[Delivery]) -> Meeting:
+        for draft in drafts:
+            if draft.goal is None or not draft.transaction_id:
+                self.meeting.new.append(draft)
+            elif draft.status == Status.SKIPPED:
+                self._receive_skipped(draft)
+            else:
+                self._receive(draft)
+        return self.meeting
+
+    def _receive_skipped(self, draft: Delivery) -> None:
+        """One refusal of consent is enough: what stands for the order is not sent either, if it was not yet."""
+        self.meeting.new.append(draft)
+        if draft.skip_reason != Skip.NO_CONSENT or draft.event.consent != Consent.DENIED:
+            return
+        self.denied.add(_order(draft))
+        standing = self.standing.get(_lane(draft))
+        if standing is not None and standing.pk not in self.arrived and standing.status != Status.SKIPPED:
+            self._change(standing)
+            skipped(standing, Skip.NO_CONSENT)
+            del self.standing[_lane(draft)]
+
+    def _receive(self, draft: Delivery) -> None:
+        lane = draft.account_id, draft.dedupe_key
+        standing = self.standing.get(lane)
+        if _order(draft) in self.denied:
+            self.meeting.new.append(skipped(draft, Skip.NO_CONSENT))
+        elif standing is None:
+            self.standing[lane] = draft
+            self.meeting.new.append(draft)
+        elif standing.pk in self.arrived and _corrects(draft, standing):
+            self._restate(draft, standing)
+        else:
+            if standing.pk not in self.arrived:
+                self._merge(standing, draft)
+            draft = skipped(draft, Skip.SAME_ORDER)
+            draft.original = standing
+            self.meeting.new.append(draft)
+
+    def _merge(self, standing: Delivery, draft: Delivery) -> None:
+        before = copy.copy(standing)
+        if merge(standing, draft, self.click_settle):
+            self._change(standing, before)
+
+    def _restate(self, draft: Delivery, standing: Delivery) -> None:
+        self._change(standing)
+        if draft.currency == standing.currency:
+            standing.order_value, standing.order_source = draft.order_value, draft.order_source
+        self.meeting.statements.append(
+            Statement(
+                original=standing,
+                key=f"order:{draft.event.event_id}",
+                said=Said.ORDER,
+                value=draft.order_value,
+                currency=draft.currency,
+                occurred_at=draft.event.occurred_at,
+                event_id=draft.event_id,
+            )
+        )
+
+    def _change(self, standing: Delivery, before: Delivery | None = None) -> None:
+        if standing._state.adding:
+            return  # not stored yet: it is simply stored otherwise
+        self.meeting.before.setdefault(standing.pk, before or copy.copy(standing))
+        standing.changed_at = self.now
+        self.meeting.changed[standing.pk] = standing
+
+
+def _order(row: Delivery) -> tuple[int, int | None, str]:
+    return row.account_id, row.goal_id, row.transaction_id
+
+
+def _corrects(draft: Delivery, standing: Delivery) -> bool:
+    """Say whether a draft's value corrects what was sent: the backend's after the browser's, where that is wanted."""
+    return (
+        draft.account.restates_from_backend
+        and standing.value_rule == ValueRule.EVENT
+        and standing.status != Status.FAILED
+        and draft.order_value is not None
+        and standing.order_value != draft.order_value
+        and outranks(draft.order_source, standing.order_source or draft.order_source)
+    )

@@ -1,0 +1,182 @@
+"""Refund events and adjustments meet the conversions of their orders, whichever of them came first.
+
+A refund event has one row per account from the start, which waits for its order. An adjustment has one row per
+conversion of its order, and none before there is one.
+"""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import datetime
+
+from django.db.models import Q
+
+from forwarding.adjusting import Statement, parked_until
+from forwarding.changing import change_deliveries
+from forwarding.conversions import NO_LANE
+from forwarding.models import WAITING, Correction, Delivery, Hold, Kind, Said, Skip, Status
+from forwarding.retry import expires_at
+from ingest.models import Adjustment, AdjustmentType, Event, Source
+from integrations.conditions import parse_condition
+from integrations.models import AdAccount, GoalMapping
+
+_Order = tuple[int, str]  # an account and a transaction id
+
+
+def store_refunds(
+    refunds: Iterable[Event],
+    accounts: Mapping[int, Sequence[AdAccount]],
+    mappings: Mapping[tuple[int, str], GoalMapping],
+    now: datetime,
+) -> None:
+    """Store a row and a ledger line for each refund and each account of its site, waiting for its order or skipped."""
+    rows, lines = [], []
+    for event in refunds:
+        for account in accounts.get(event.site_id, ()):
+            rows.append(_refund_row(event, account, mappings.get((account.pk, event.name)), now))
+            lines.append(_refund_line(event, now))
+    for row, line in zip(Delivery.objects.bulk_create(rows), lines, strict=True):
+        line.delivery = row
+    Correction.objects.bulk_create(lines)
+
+
+def _refund_row(event: Event, account: AdAccount, mapping: GoalMapping | None, now: datetime) -> Delivery:
+    row = Delivery(
+        account=account,
+        event=event,
+        kind=Kind.RETRACT if event.value is None else Kind.RESTATE,
+        dedupe_key=f"refund:{event.event_id}",
+        transaction_id=event.transaction_id,
+        goal=mapping.goal if mapping else None,
+        goal_name=mapping.goal.name if mapping else "",
+        is_test=event.source == Source.TEST,
+        created_at=now,
+        changed_at=now,
+    )
+    reason = _refund_skip(event, mapping, now)
+    if reason is not None:
+        row.status, row.skip_reason = Status.SKIPPED, reason
+        return row
+    row.hold_reason, row.expires_at = Hold.ORIGINAL_PENDING, expires_at(event.occurred_at)
+    row.next_attempt_at = parked_until(row, now)
+    return row
+
+
+def _refund_skip(event: Event, mapping: GoalMapping | None, now: datetime) -> Skip | None:
+    if mapping is None:
+        return Skip.NOT_MAPPED
+    if mapping.condition and not parse_condition(mapping.condition).matches(event):
+        return Skip.FILTERED
+    if not event.transaction_id:
+        return Skip.NO_ORDER
+    return Skip.TOO_OLD if expires_at(event.occurred_at) <= now else None
+
+
+def _refund_line(event: Event, now: datetime) -> Correction:
+    return Correction(
+        said=Said.REFUND,
+        value=event.value,
+        currency=event.currency,
+        occurred_at=event.occurred_at,
+        created_at=now,
+    )
+
+
+def attach(orders: Collection[_Order], now: datetime) -> set[int]:
+    """Give the refunds of these orders their conversions; return the conversions whose ledger has a new line."""
+    if not orders:
+        return set()
+    of_orders = Delivery.objects.filter(
+        account_id__in={account_id for account_id, _ in orders}, transaction_id__in={order for _, order in orders}
+    )
+    waiting = of_orders.exclude(kind=Kind.CONVERSION).filter(
+        Q(status__in=WAITING) | Q(skip_reason=Skip.NOT_FORWARDED), original=None
+    )
+    loose = [row for row in waiting if (row.account_id, row.transaction_id) in orders]
+    if not loose:
+        return set()
+    conversions: dict[_Order, list[Delivery]] = defaultdict(list)
+    for row in of_orders.filter(kind=Kind.CONVERSION).order_by("pk"):
+        conversions[row.account_id, row.transaction_id].append(row)
+    attached = []
+    for row in loose:
+        its = conversions[row.account_id, row.transaction_id]
+        original = _original_of(row, its)
+        if original is not None:
+            row.original = original
+            attached.append(original.pk)
+        elif its:
+            row.status, row.skip_reason = Status.SKIPPED, Skip.NOT_FORWARDED
+            row.hold_reason, row.next_attempt_at = "", None
+        row.changed_at = now
+    change_deliveries(loose, ("original", "status", "skip_reason", "hold_reason", "next_attempt_at", "changed_at"))
+    return set(attached)
+
+
+def _original_of(refund: Delivery, conversions: Iterable[Delivery]) -> Delivery | None:
+    """Return the order's conversion of the goal that refunds are mapped to, else any that stands for the order."""
+    standing = [row for row in conversions if not row.dedupe_key.startswith(NO_LANE)]
+    return next((row for row in standing if row.goal_id == refund.goal_id), standing[0] if standing else None)
+
+
+def waiting_adjustments(events: Collection[Event]) -> list[Adjustment]:
+    """Return the adjustments of these events' orders that were planned before there was anything to correct."""
+    sites = {event.site_id for event in events}
+    planned = Adjustment.objects.filter(site__in=sites, planned_at__isnull=False)
+    if not planned.exists():
+        return []
+    orders = {event.transaction_id for event in events if event.transaction_id}
+    found = planned.filter(Q(transaction_id__in=orders) | Q(event_id__in={event.event_id for event in events}))
+    return list(found.exclude(transaction_id="", event_id=""))
+
+
+def adjustment_statements(
+    adjustments: Collection[Adjustment], accounts: Mapping[int, Sequence[AdAccount]]
+) -> list[Statement]:
+    """Return a statement for each adjustment and each conversion that stands for its order."""
+    if not adjustments:
+        return []
+    known = Event.objects.filter(
+        site__in={each.site_id for each in adjustments}, event_id__in={each.event_id for each in adjustments} - {""}
+    )
+    events = {(event.site_id, event.event_id): event for event in known}
+    by_order, by_event = _standing_conversions(adjustments, events.values(), accounts)
+    statements = []
+    for each in adjustments:
+        event = events.get((each.site_id, each.event_id))
+        order = each.transaction_id or (event.transaction_id if event else "")
+        originals = by_order[each.site_id, order] if order else by_event[event.pk] if event else []
+        statements += [_statement(each, original) for original in originals]
+    return statements
+
+
+def _standing_conversions(
+    adjustments: Iterable[Adjustment], events: Iterable[Event], accounts: Mapping[int, Sequence[AdAccount]]
+) -> tuple[dict[tuple[int, str], list[Delivery]], dict[int, list[Delivery]]]:
+    orders = {each.transaction_id for each in adjustments} | {event.transaction_id for event in events}
+    site_of = {account.pk: site_id for site_id, its in accounts.items() for account in its}
+    found = Delivery.objects.filter(
+        Q(transaction_id__in=orders - {""}) | Q(event__in=[event.pk for event in events], transaction_id=""),
+        account_id__in=site_of,
+        kind=Kind.CONVERSION,
+    ).exclude(dedupe_key__startswith=NO_LANE)
+    by_order: dict[tuple[int, str], list[Delivery]] = defaultdict(list)
+    by_event: dict[int, list[Delivery]] = defaultdict(list)
+    for row in found.order_by("pk"):
+        if row.transaction_id:
+            by_order[site_of[row.account_id], row.transaction_id].append(row)
+        else:
+            by_event[row.event_id].append(row)
+    return by_order, by_event
+
+
+def _statement(adjustment: Adjustment, original: Delivery) -> Statement:
+    return Statement(
+        original=original,
+        key=f"adj:{original.pk}:{adjustment.adjustment_id}",
+        said=Said.RETRACT if adjustment.type == AdjustmentType.RETRACT else Said.RESTATE,
+        value=adjustment.value,
+        currency=adjustment.currency,
+        occurred_at=adjustment.occurred_at,
+        event_id=original.event_id,
+        adjustment_id=adjustment.pk,
+    )
