@@ -18,7 +18,7 @@ def outranks(source: str, other: str) -> bool:
     return _WORD[Source(source)] > _WORD[Source(other)]
 
 
-def merge(standing: Delivery, other: Delivery, click_settle: timedelta) -> bool:
+def merge(standing: Delivery, other: Delivery, now: datetime, click_settle: timedelta) -> bool:
     """Let another event's draft add to the conversion that stands for their order; return whether it changed.
 
     Both are of one account, goal and order, and nothing of them was sent.
@@ -26,8 +26,11 @@ def merge(standing: Delivery, other: Delivery, click_settle: timedelta) -> bool:
     if standing.status == Status.FAILED or standing.skip_reason == Skip.CALLED_OFF:
         return False
     changed = _take_value(standing, other)
-    changed |= _take_confirmation(standing, other)
-    return _take_identifiers(standing, other, click_settle) or changed
+    changed |= _take_identifiers(standing, other)
+    changed |= _take_confirmation(standing, other, now)
+    if changed and standing.msclkid:
+        _wait_for_click(standing, click_settle)
+    return changed
 
 
 def _take_value(standing: Delivery, other: Delivery) -> bool:
@@ -42,12 +45,11 @@ def _take_value(standing: Delivery, other: Delivery) -> bool:
     return is_news
 
 
-def _take_identifiers(standing: Delivery, other: Delivery, click_settle: timedelta) -> bool:
+def _take_identifiers(standing: Delivery, other: Delivery) -> bool:
     changed = False
     if other.msclkid and not standing.msclkid:
         standing.msclkid, standing.click_source = other.msclkid, other.click_source
         standing.clicked_at = other.clicked_at
-        _wait_for_click(standing, click_settle)
         changed = True
     for name in ("email_sha256", "phone_sha256"):
         if getattr(other, name) and not getattr(standing, name):
@@ -56,21 +58,20 @@ def _take_identifiers(standing: Delivery, other: Delivery, click_settle: timedel
     return changed
 
 
-def _take_confirmation(standing: Delivery, other: Delivery) -> bool:
+def _take_confirmation(standing: Delivery, other: Delivery, now: datetime) -> bool:
     """Let a backend's event release an order that waited for it, or bring back one that had waited in vain."""
     if other.order_source == Source.BROWSER:
         return False
     if standing.skip_reason == Skip.UNCONFIRMED:
         standing.status, standing.skip_reason = Status.PENDING, ""
-        standing.expires_at = other.expires_at
     elif standing.hold_reason != Hold.CONFIRMATION:
         return False
-    standing.next_attempt_at, standing.hold_reason = other.next_attempt_at, other.hold_reason
+    standing.next_attempt_at, standing.hold_reason = other.next_attempt_at or now, other.hold_reason
     return True
 
 
 def _wait_for_click(standing: Delivery, settle: timedelta) -> None:
-    """Wait while Microsoft would lose the click that has just been found; a longer wait stays."""
+    """Wait while Microsoft would lose the click; a longer wait stays."""
     ready = (standing.clicked_at or datetime.fromisoformat(standing.conversion_time)) + settle
     if standing.next_attempt_at is not None and standing.next_attempt_at < ready:
         standing.next_attempt_at, standing.hold_reason = ready, Hold.CLICK_SETTLING

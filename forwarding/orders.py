@@ -1,6 +1,7 @@
 """Events of one transaction become one conversion per account and goal: they meet here while they are planned."""
 
 import copy
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -36,6 +37,7 @@ CHANGED_BY_MEETING = (
 )
 
 _Lane = tuple[int, str]  # an account and a dedupe key
+_Order = tuple[int, int | None, str]  # an account, a goal and a transaction id
 
 
 @dataclass
@@ -116,6 +118,11 @@ class _Host:
             for row in stored
             if row.skip_reason == Skip.NO_CONSENT and row.event.consent == Consent.DENIED
         }
+        # Said of orders that nobody could be credited with so far.
+        self.without_identifier: dict[_Order, list[Delivery]] = defaultdict(list)
+        for row in stored:
+            if row.skip_reason == Skip.NO_IDENTIFIER:
+                self.without_identifier[_order(row)].append(row)
         self.meeting = Meeting()
         self.meeting.corrected = {row.original_id for row in stored if row.kind != Kind.CONVERSION and row.original_id}
 
@@ -131,7 +138,12 @@ class _Host:
 
     def _receive_skipped(self, draft: Delivery) -> None:
         """One refusal of consent is enough: what stands for the order is not sent either, if it was not yet."""
+        if draft.skip_reason == Skip.NO_IDENTIFIER and _lane(draft) in self.standing:
+            self._join(self.standing[_lane(draft)], draft)
+            return
         self.meeting.new.append(draft)
+        if draft.skip_reason == Skip.NO_IDENTIFIER:
+            self.without_identifier[_order(draft)].append(draft)
         if draft.skip_reason != Skip.NO_CONSENT or draft.event.consent != Consent.DENIED:
             return
         self.denied.add(_order(draft))
@@ -149,18 +161,24 @@ class _Host:
         elif standing is None:
             self.standing[lane] = draft
             self.meeting.new.append(draft)
-        elif standing.pk in self.arrived and _corrects(draft, standing):
-            self._restate(draft, standing)
+            for other in self.without_identifier[_order(draft)]:
+                merge(draft, other, self.now, self.click_settle)
         else:
-            if standing.pk not in self.arrived:
-                self._merge(standing, draft)
-            draft = skipped(draft, Skip.SAME_ORDER)
-            draft.original = standing
-            self.meeting.new.append(draft)
+            self._join(standing, draft)
+
+    def _join(self, standing: Delivery, draft: Delivery) -> None:
+        if standing.pk in self.arrived and _corrects(draft, standing):
+            self._restate(draft, standing)
+            return
+        if standing.pk not in self.arrived:
+            self._merge(standing, draft)
+        draft = skipped(draft, Skip.SAME_ORDER)
+        draft.original = standing
+        self.meeting.new.append(draft)
 
     def _merge(self, standing: Delivery, draft: Delivery) -> None:
         before = copy.copy(standing)
-        if merge(standing, draft, self.click_settle):
+        if merge(standing, draft, self.now, self.click_settle):
             self._change(standing, before)
 
     def _restate(self, draft: Delivery, standing: Delivery) -> None:
@@ -187,7 +205,7 @@ class _Host:
         self.meeting.changed[standing.pk] = standing
 
 
-def _order(row: Delivery) -> tuple[int, int | None, str]:
+def _order(row: Delivery) -> _Order:
     return row.account_id, row.goal_id, row.transaction_id
 
 
