@@ -1,5 +1,6 @@
 """An account's overview and settings, and what is done to it as a whole: pause, resume, remove."""
 
+from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
@@ -16,6 +17,7 @@ from dashboard.guards import CONNECT, AccountEntry, account_for, by_htmx, may, p
 from dashboard.health import WINDOW_DAYS, last_accepted
 from dashboard.toasts import say_next
 from dashboard.trouble import in_words
+from forwarding.causes import EXPIRING_WITHIN, Expiring, expiring
 from forwarding.errors import account_stop
 from integrations import account_settings
 from integrations.connecting import remove_account
@@ -88,6 +90,7 @@ def overview(request: HttpRequest, site_id: UUID, account_id: str) -> HttpRespon
         "waiting": held,
         "waiting_count": wording.capped(held.count, account_figures.MAX_COUNTED),
         "stop": account_stop(account),
+        "expiring": _about_to_expire(account, held, now),
         "last_accepted": last_accepted([account]).get(account.pk),
         "mapping_href": account_url(site, account, "mapping"),
         "logs_href": account_url(site, account, "logs"),
@@ -95,6 +98,13 @@ def overview(request: HttpRequest, site_id: UUID, account_id: str) -> HttpRespon
         "may_pause": may(role, CONNECT),
     }
     return render(request, "dashboard/account/overview.html", ctx)
+
+
+def _about_to_expire(account: AdAccount, held: account_figures.Waiting, now: datetime) -> Expiring | None:
+    """Return what expires soon; asked only where what waits makes it possible."""
+    if not account.is_active or held.until is None or held.until > now + EXPIRING_WITHIN:
+        return None
+    return expiring([account], now).get(account.pk)
 
 
 @signed_in

@@ -6,9 +6,11 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import cast
 
-from django.db.models import Count, Min, OuterRef, Q, QuerySet, Subquery, Sum
+from django.db.models import CharField, Count, Exists, Min, OuterRef, Q, QuerySet, Subquery, Sum, Value
+from django.db.models.functions import Cast, Concat
 
-from forwarding.models import WAITING, DailyCount, Delivery, Status, Upload
+from forwarding.causes import EXPIRING
+from forwarding.models import WAITING, Alert, DailyCount, Delivery, Status, Upload
 from forwarding.retry import CONVERSION_LIFE
 from integrations.models import AdAccount, Connection
 
@@ -41,9 +43,19 @@ def with_health(accounts: "QuerySet[AdAccount]") -> list[AdAccount]:
     return list(
         accounts.filter(is_active=True)
         .select_related("connection")
-        .annotate(mapped=Count("mappings", filter=working), broken=Count("mappings", filter=working & unusable))
+        .annotate(
+            mapped=Count("mappings", filter=working),
+            broken=Count("mappings", filter=working & unusable),
+            expires_soon=Exists(_warned_of_expiry()),
+        )
         .order_by("name", "pk")
     )
+
+
+def _warned_of_expiry() -> "QuerySet[Alert]":
+    """Return the open day-80 warning of an account: found every minute, so that no page has to look for it."""
+    key = Concat(Value(EXPIRING), Cast(OuterRef("pk"), CharField()))
+    return Alert.objects.filter(cause=key, resolved_at__isnull=True)
 
 
 def account_health(account: AdAccount) -> Health:
@@ -53,6 +65,8 @@ def account_health(account: AdAccount) -> Health:
         return Health("bad", "Needs reconnect", f"{account.name} needs reconnect")
     if account.connection.status == Connection.Status.NEEDS_OPERATOR:
         return Health("warn", "Needs attention", f"{account.name} waits for the operator of this server")
+    if account.expires_soon:  # type: ignore[attr-defined]
+        return Health("bad", "Needs attention", f"Conversions of {account.name} are about to expire")
     if account.paused_at is not None:
         return Health("off", "Paused", f"{account.name} is paused")
     if account.hold_reason:

@@ -6,19 +6,21 @@ from datetime import datetime, timedelta
 from django.conf import settings
 from django.db.models import Count, Min
 
-from forwarding.models import WAITING, Delivery, Heartbeat, Hold, Upload
-from forwarding.tasks import SWEEP_HEARTBEAT
+from forwarding.heartbeats import SWEEP_HEARTBEAT
+from forwarding.models import WAITING, Alert, Delivery, Heartbeat, Hold, Upload
 from integrations.models import AdAccount, Connection
 
 # A page needs to know that there are many, not how many exactly.
 MAX_COUNTED = 10_000
+MAX_ALERTS = 20
 
 
 @dataclass(frozen=True, slots=True)
 class Operations:
     """Counts of this moment, `due` and `held` at most MAX_COUNTED; ages are None where there is nothing to be old.
 
-    `due` may be sent now; `held` waits for its cause to go, `held_most` being the most common one.
+    `due` may be sent now; `held` waits for its cause to go, `held_most` being the most common one. `alerts` are what
+    somebody was told about and is not over, the oldest first.
     """
 
     due: int
@@ -32,6 +34,7 @@ class Operations:
     needs_reconnect: int
     needs_operator: int
     last_sweep: timedelta | None
+    alerts: list[Alert]
 
     @property
     def is_worker_away(self) -> bool:
@@ -40,7 +43,7 @@ class Operations:
 
 
 def operations_at(now: datetime) -> Operations:
-    """Look at the rows: eight queries, none of which reads what is done."""
+    """Look at the rows: nine queries, none of which reads what is done."""
     waiting = Delivery.objects.filter(status__in=WAITING, next_attempt_at__isnull=False).order_by()
     due = waiting.filter(next_attempt_at__lte=now)
     held = waiting.exclude(hold_reason="")
@@ -61,4 +64,5 @@ def operations_at(now: datetime) -> Operations:
         needs_reconnect=signs_in.get(Connection.Status.NEEDS_RECONNECT, 0),
         needs_operator=signs_in.get(Connection.Status.NEEDS_OPERATOR, 0),
         last_sweep=None if swept_at is None else now - swept_at,
+        alerts=list(Alert.objects.filter(resolved_at__isnull=True).order_by("opened_at")[:MAX_ALERTS]),
     )

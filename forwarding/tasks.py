@@ -8,10 +8,12 @@ from django.utils import timezone
 from django_q.tasks import async_task
 
 from convultra import failpoints
+from forwarding.alerts import attend
 from forwarding.claims import claim
 from forwarding.goal_changes import read_goals as read_goals_now
+from forwarding.heartbeats import ALERTS_HEARTBEAT, SWEEP_HEARTBEAT, UPKEEP_HEARTBEAT, beat
 from forwarding.marking import record_answer, record_failure
-from forwarding.models import Delivery, Heartbeat, Operation, Upload
+from forwarding.models import Delivery, Kind, Operation, Upload
 from forwarding.planning import PLAN_BATCH
 from forwarding.sweeping import SweepReport
 from forwarding.sweeping import sweep as sweep_rows
@@ -24,8 +26,9 @@ from integrations.tokens import keep_alive
 
 logger = logging.getLogger(__name__)
 
-SWEEP_HEARTBEAT, UPKEEP_HEARTBEAT = "sweep", "upkeep"
 UPKEEP_EVERY = timedelta(minutes=1)
+# A little less, so that none is left out when a task comes a moment early.
+ALERTS_EVERY = timedelta(seconds=50)
 # A sweep is the worker's sign of life, so it has to come back in seconds, whatever waits.
 PLAN_BATCHES_PER_SWEEP = 20
 # Less than the queue's own time limit, so that a long backlog is shared out over several tasks.
@@ -36,9 +39,10 @@ def sweep() -> SweepReport:
     """Plan what arrived, and ring for every account with something to do. Also the worker's sign of life."""
     now = timezone.now()
     report = sweep_rows(now, ring, ring_to_read_goals, PLAN_BATCHES_PER_SWEEP)
-    if _beat(UPKEEP_HEARTBEAT, now, UPKEEP_EVERY):
+    if beat(UPKEEP_HEARTBEAT, now, UPKEEP_EVERY):
         async_task("forwarding.tasks.upkeep")
-    _beat(SWEEP_HEARTBEAT, now)
+        async_task("forwarding.tasks.tell")
+    beat(SWEEP_HEARTBEAT, now)
     if report.planned >= PLAN_BATCHES_PER_SWEEP * PLAN_BATCH:
         hint()  # there is more
     return report
@@ -47,6 +51,13 @@ def sweep() -> SweepReport:
 def upkeep() -> int:
     """Renew the sign-ins that nobody used for long; return how many were."""
     return keep_alive(oauth_app, timezone.now())
+
+
+def tell() -> None:
+    """Tell people what needs them, and what no longer does. One process at a time, so that nobody is told twice."""
+    now = timezone.now()
+    if beat(ALERTS_HEARTBEAT, now, ALERTS_EVERY):
+        attend(now)
 
 
 def ring(account_id: int) -> None:
@@ -66,12 +77,6 @@ def read_goals(account_id: int) -> None:
         read_goals_now(account, timezone.now())
     except MicrosoftAdsError as error:
         logger.warning("The goals of account %s were not read: %s", account.account_id, error)
-
-
-def _beat(name: str, now: datetime, every: timedelta = timedelta(0)) -> bool:
-    """Note the moment under a name, unless the last one is less than `every` ago; return whether it was noted."""
-    _, is_first = Heartbeat.objects.get_or_create(name=name, defaults={"beat_at": now})
-    return is_first or bool(Heartbeat.objects.filter(name=name, beat_at__lte=now - every).update(beat_at=now))
 
 
 def deliver(account_id: int) -> int:

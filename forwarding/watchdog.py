@@ -23,8 +23,8 @@ from django.utils import timezone
 from django_q.tasks import async_task
 from redis import RedisError
 
+from forwarding.heartbeats import SWEEP_HEARTBEAT
 from forwarding.models import Heartbeat
-from forwarding.tasks import SWEEP_HEARTBEAT
 
 STOP_SECONDS = 30.0
 TICK_SECONDS = 0.1

@@ -1,5 +1,6 @@
 """An account's pages: who may open them, and what each says."""
 
+import re
 import uuid
 from datetime import timedelta
 
@@ -115,6 +116,24 @@ class TestOverview(AccountTestCase):
         page = self.overview()
         self.assertIn("Needs reconnect", page)
         self.assertIn("1 conversion waits", page)
+
+    def test_what_is_about_to_expire_is_told_with_its_last_day_and_reason(self) -> None:
+        ends = timezone.now() + timedelta(days=9)
+        for _ in range(2):
+            self.deliver(
+                Status.PENDING, timezone.now() - timedelta(days=81), hold_reason="goal_missing", expires_at=ends
+            )
+        page = self.overview()
+        self.assertIn("2 conversions about to expire", page)
+        self.assertInHTML(
+            "<p>Microsoft counts none that is older than 90 days. They have to go out by "
+            f"{ends:%b} {ends.day}. Why they wait: Goal not found.</p>",
+            re.sub(r"<time[^>]*>|</time>", "", page),
+        )
+
+    def test_what_has_time_is_not_called_about_to_expire(self) -> None:
+        self.deliver(Status.PENDING, timezone.now() - timedelta(days=70), hold_reason="goal_missing")
+        self.assertNotIn("about to expire", self.overview())
 
     def test_a_goal_that_is_gone_is_marked(self) -> None:
         self.goal.gone_at = timezone.now()

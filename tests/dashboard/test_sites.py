@@ -8,7 +8,7 @@ import time_machine
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from forwarding.models import DailyCount, Status
+from forwarding.models import Alert, DailyCount, Status
 from ingest.models import Membership, Organisation, Role, Site
 from integrations.models import AdAccount, Connection
 from tests.cast import NOON, CastTestCase, make_account, make_connection, make_site, store_event
@@ -43,6 +43,15 @@ class TheList(SitesCase):
             page.index('main" href="/s/' + str(self.site.public_id)),
         )
         self.assertIn("Search – US needs reconnect", page)
+
+    def test_conversions_about_to_expire_need_someone(self) -> None:
+        self.mapping.delete()
+        cause = f"expiring:{self.account.pk}"
+        alert = Alert.objects.create(cause=cause, organisation=self.site.organisation, opened_at=NOON)
+        self.assertIn("Conversions of Search – US are about to expire", self.page("?attention=on"))
+        alert.resolved_at = NOON
+        alert.save(update_fields=["resolved_at"])
+        self.assertIn("No site needs attention", self.page("?attention=on"))
 
     def test_figures_are_of_today_and_six_days_before(self) -> None:
         for days, count in ((0, 3), (6, 4), (7, 90)):

@@ -10,7 +10,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
-from forwarding.models import Attempt, DailyCount, Delivery, Heartbeat, Hold, Status, Upload
+from forwarding.models import Alert, Attempt, DailyCount, Delivery, Heartbeat, Hold, Status, Upload
 from integrations.models import Connection
 from tests.cast import CLICK_ID, NOON, CastTestCase, store_event
 
@@ -248,3 +248,18 @@ class TestOperations(StaffTestCase):
     def test_a_sign_in_that_waits_for_the_operator_is_told(self) -> None:
         Connection.objects.update(status=Connection.Status.NEEDS_OPERATOR)
         self.assertContains(self.page(), "1 connection waits for you")
+
+    def test_what_is_not_over_is_listed_with_who_was_told(self) -> None:
+        Alert.objects.create(cause="late", subject="Conversions are not going out", opened_at=NOON)
+        told = {
+            "organisation": self.site.organisation,
+            "subject": "Needs reconnect",
+            "opened_at": NOON,
+            "told_at": NOON,
+        }
+        Alert.objects.create(cause="reconnect:1", **told)
+        Alert.objects.create(cause="worker", subject="Long over", opened_at=NOON, resolved_at=NOON)
+        page = self.page()
+        self.assertContains(page, "Conversions are not going out</strong><br>Since Nov 21, 12:00 UTC; nobody was told")
+        self.assertContains(page, "Needs reconnect</strong><br>Since Nov 21, 12:00 UTC; its customer was told at 12:00")
+        self.assertNotContains(page, "Long over")

@@ -5,7 +5,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
 from forwarding.sweeping import sweep
-from forwarding.tasks import deliver, read_goals, upkeep
+from forwarding.tasks import deliver, read_goals, tell, upkeep
 
 logger = logging.getLogger(__name__)
 
@@ -20,6 +20,7 @@ class Command(BaseCommand):
         self.broken: list[int] = []
         report = sweep(timezone.now(), self._serve, read_goals)
         upkeep()
+        tell()
         self.stdout.write(
             f"Planned {report.planned} events, expired {report.expired} deliveries, "
             f"served {report.accounts} accounts with {self.calls} calls."
