@@ -169,7 +169,8 @@ class Delivery(models.Model):
     """One thing Microsoft should know, and what became of it."""
 
     public_id = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
-    account = models.ForeignKey(AdAccount, on_delete=models.CASCADE, related_name="deliveries")
+    # No index of its own: several below begin with the account.
+    account = models.ForeignKey(AdAccount, on_delete=models.CASCADE, related_name="deliveries", db_index=False)
     event = models.ForeignKey(Event, on_delete=models.CASCADE, related_name="deliveries")
     kind = models.CharField(max_length=12, choices=Kind.choices, default=Kind.CONVERSION)
     # The conversion that a correction is of; of a skipped event of the same order, the one that stands for it.
