@@ -34,12 +34,10 @@ class SettingsForm(forms.Form):
 
     uet_tag_id = forms.CharField(max_length=MAX_TAG_CHARS, required=False)
     enhanced_conversions = forms.BooleanField(required=False)
+    restates_from_backend = forms.BooleanField(required=False)
 
     def __init__(self, data: QueryDict | None, account: AdAccount) -> None:
-        super().__init__(
-            data,
-            initial={"uet_tag_id": account.uet_tag_id, "enhanced_conversions": account.enhanced_conversions},
-        )
+        super().__init__(data, initial={name: getattr(account, name) for name in account_settings.SETTINGS})
         self.account = account
 
     def clean_uet_tag_id(self) -> str:
@@ -118,13 +116,7 @@ def settings(request: HttpRequest, site_id: UUID, account_id: str) -> HttpRespon
         return redirect(account_url(site, account))
     form = SettingsForm(request.POST if request.method == "POST" else None, account)
     if form.is_bound and form.is_valid():
-        given = form.cleaned_data
-        is_new = account_settings.change_settings(
-            account,
-            uet_tag_id=given["uet_tag_id"],
-            enhanced_conversions=given["enhanced_conversions"],
-            actor=person(request),
-        )
+        is_new = account_settings.change_settings(account, form.cleaned_data, person(request), timezone.now())
         text = "Changes apply to events received from now on." if is_new else ""
         say_next(request, "ok", "Settings saved" if is_new else "Nothing changed", text)
         return redirect("dashboard:account-settings", site.public_id, account.account_id)
@@ -182,7 +174,7 @@ def pause(request: HttpRequest, site_id: UUID, account_id: str) -> HttpResponse:
 def resume(request: HttpRequest, site_id: UUID, account_id: str) -> HttpResponse:
     """Send again."""
     account, site, _ = account_for(request, site_id, account_id, *CONNECT)
-    account_settings.resume(account, person(request))
+    account_settings.resume(account, person(request), timezone.now())
     say_next(request, "ok", RESUMED, f"What {account.name} kept goes out with the next batches.")
     return redirect("dashboard:account-overview", site.public_id, account.account_id)
 

@@ -154,12 +154,7 @@ def uet(request: HttpRequest, site_id: UUID) -> HttpResponse:
         errors = {account.account_id: _tag_error(account, wanted[account.pk]) for account in setup.accounts}
         if not any(errors.values()):
             for account in setup.accounts:
-                change_settings(
-                    account,
-                    uet_tag_id=wanted[account.pk],
-                    enhanced_conversions=account.enhanced_conversions,
-                    actor=person(request),
-                )
+                change_settings(account, {"uet_tag_id": wanted[account.pk]}, person(request), timezone.now())
             return redirect(setup.url("goals"))
     ctx = {
         **step_frame(request, setup, "uet"),
@@ -237,12 +232,8 @@ def enhanced(request: HttpRequest, site_id: UUID) -> HttpResponse:
         return setup
     if request.method == "POST":
         for account in setup.accounts:
-            change_settings(
-                account,
-                uet_tag_id=account.uet_tag_id,
-                enhanced_conversions=f"enhanced-{account.account_id}" in request.POST,
-                actor=person(request),
-            )
+            is_on = f"enhanced-{account.account_id}" in request.POST
+            change_settings(account, {"enhanced_conversions": is_on}, person(request), timezone.now())
         return redirect(setup.url("done"))
     names = {mapping.event_name for account in setup.accounts for mapping in account.mappings.all()}
     plain = [account.name for account in setup.accounts if _has_plain_goals_only(account)]

@@ -1,11 +1,16 @@
-"""What a person may set on an account: whether it forwards, its UET tag, and whether customer data goes along."""
+"""What a person may set on an account: whether it forwards, its UET tag, what goes along, what is corrected."""
 
 import logging
+from collections.abc import Mapping
 from datetime import datetime
 
 from django.contrib.auth.models import User
+from django.db import transaction
 
+from ingest.audit import record
 from integrations.models import AdAccount
+
+SETTINGS = ("uet_tag_id", "enhanced_conversions", "restates_from_backend")
 
 logger = logging.getLogger(__name__)
 
@@ -15,29 +20,40 @@ def pause(account: AdAccount, actor: User, now: datetime) -> None:
     if account.paused_at is not None:
         return
     account.paused_at = now
-    account.save(update_fields=["paused_at"])
-    logger.info("Account %s: user %s paused forwarding", account.account_id, actor.pk)
+    with transaction.atomic():
+        account.save(update_fields=["paused_at"])
+        _note(account, "account.pause", actor, now, {})
 
 
-def resume(account: AdAccount, actor: User) -> None:
+def resume(account: AdAccount, actor: User, now: datetime) -> None:
     """Switch forwarding on again. What waited goes out with the next sweep."""
     if account.paused_at is None:
         return
     account.paused_at = account.held_until = None
     account.hold_reason = ""
-    account.save(update_fields=["paused_at", "hold_reason", "held_until"])
-    logger.info("Account %s: user %s resumed forwarding", account.account_id, actor.pk)
+    with transaction.atomic():
+        account.save(update_fields=["paused_at", "hold_reason", "held_until"])
+        _note(account, "account.resume", actor, now, {})
 
 
-def change_settings(account: AdAccount, *, uet_tag_id: str, enhanced_conversions: bool, actor: User) -> bool:
-    """Save a tag id that `goals.check_uet_tag` found nothing wrong with, and the switch; return whether either is new.
+def change_settings(account: AdAccount, changes: Mapping[str, str | bool], actor: User, now: datetime) -> bool:
+    """Save some of `SETTINGS`; return whether any is new. `check_uet_tag` has found nothing wrong with a tag id.
 
-    The switch counts for events planned from now on: what was planned before keeps the hashes it was planned with.
+    Enhanced conversions count for events planned from now on: what was planned before keeps its hashes.
     """
-    if (account.uet_tag_id, account.enhanced_conversions) == (uet_tag_id, enhanced_conversions):
+    new = {name: value for name, value in changes.items() if getattr(account, name) != value}
+    if not new:
         return False
-    account.uet_tag_id = uet_tag_id
-    account.enhanced_conversions = enhanced_conversions
-    account.save(update_fields=["uet_tag_id", "enhanced_conversions"])
-    logger.info("Account %s: user %s changed the settings", account.account_id, actor.pk)
+    details = {name: [getattr(account, name), value] for name, value in new.items()}
+    for name, value in new.items():
+        setattr(account, name, value)
+    with transaction.atomic():
+        account.save(update_fields=list(new))
+        _note(account, "account.settings", actor, now, details)
     return True
+
+
+def _note(account: AdAccount, action: str, actor: User, now: datetime, details: Mapping[str, object]) -> None:
+    site = account.site
+    record(actor, action, organisation=site.organisation, site=site, target=str(account), details=details, now=now)
+    logger.info("Account %s: user %s, %s", account.account_id, actor.pk, action)

@@ -69,6 +69,12 @@ class TestSettings(AccountTestCase):
         self.save()
         self.assertFalse(self.account.enhanced_conversions)
 
+    def test_restating_with_the_backends_value_is_on_until_it_is_switched_off(self) -> None:
+        page = self.client.get(self.url("account-settings"))
+        self.assertContains(page, 'name="restates_from_backend" checked')
+        self.save()
+        self.assertFalse(self.account.restates_from_backend)
+
     def test_it_says_which_goals_take_hashed_data(self) -> None:
         self.assertContains(self.client.get(self.url("account-settings")), "goals take hashed data: ")
 

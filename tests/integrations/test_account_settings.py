@@ -4,6 +4,7 @@ from forwarding.claims import accounts_to_serve, claim
 from forwarding.errors import words_of
 from forwarding.models import Delivery, Operation, Status
 from forwarding.planning import plan_all
+from ingest.models import AuditEntry
 from integrations.account_settings import change_settings, pause, resume
 from integrations.connecting import remove_account
 from tests.cast import NOON, CastTestCase, store_event
@@ -29,7 +30,7 @@ class TestPause(CastTestCase):
         pause(self.account, self.alice, NOON)
         delivery = self.plan_one()
         Delivery.objects.update(next_attempt_at=delivery.created_at.replace(year=2025))
-        resume(self.account, self.alice)
+        resume(self.account, self.alice, NOON)
         self.assertEqual(accounts_to_serve(NOON), [self.account.pk])
         upload = claim(self.account.pk, Operation.CONVERSIONS, NOON)
         assert upload is not None
@@ -60,11 +61,17 @@ class TestRemoval(CastTestCase):
 
 class TestSettings(CastTestCase):
     def test_they_are_saved(self) -> None:
-        change_settings(self.account, uet_tag_id="343118260", enhanced_conversions=True, actor=self.alice)
+        change_settings(self.account, {"uet_tag_id": "343118260", "enhanced_conversions": True}, self.alice, NOON)
         self.account.refresh_from_db()
         self.assertEqual((self.account.uet_tag_id, self.account.enhanced_conversions), ("343118260", True))
 
+    def test_who_changed_what_from_what_is_kept(self) -> None:
+        change_settings(self.account, {"restates_from_backend": False, "uet_tag_id": ""}, self.alice, NOON)
+        entry = AuditEntry.objects.get()
+        self.assertEqual((entry.actor, entry.action, entry.site), (self.alice, "account.settings", self.site))
+        self.assertEqual(entry.details, {"restates_from_backend": [True, False]})
+
     def test_saving_the_same_again_changes_nothing(self) -> None:
         with self.assertNumQueries(0):
-            changed = change_settings(self.account, uet_tag_id="", enhanced_conversions=False, actor=self.alice)
+            changed = change_settings(self.account, {"uet_tag_id": "", "enhanced_conversions": False}, self.alice, NOON)
         self.assertFalse(changed)
