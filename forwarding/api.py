@@ -1,4 +1,4 @@
-"""`GET /v1/events/<event_id>`: what became of one event, for the backend that sent it."""
+"""What became of one event or adjustment, for the backend that sent it: `GET /v1/events/<event_id>` and its like."""
 
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -11,7 +11,7 @@ from convultra.problems import problem
 from forwarding.errors import words_of
 from forwarding.models import WAITING, Delivery, Hold, Kind
 from ingest.keys import authenticate
-from ingest.models import Event, ServerKey
+from ingest.models import Adjustment, Event, ServerKey
 from ingest.views import answers_while_database_is_away
 
 
@@ -19,13 +19,10 @@ from ingest.views import answers_while_database_is_away
 @answers_while_database_is_away
 def event_status(request: HttpRequest, event_id: str) -> HttpResponse:
     """Answer an event of the key's site with its deliveries per account; 404 for any other id."""
-    if request.method not in ("GET", "HEAD"):
-        return problem(405, "method_not_allowed", "This address only answers GET.", headers={"Allow": "GET, HEAD"})
-    key = authenticate(request)
+    key = _authenticate_reader(request)
     if not isinstance(key, ServerKey):
         return key
-    # PostgreSQL refuses a NUL in a text parameter; no stored id has one.
-    event = None if "\0" in event_id else Event.objects.filter(site=key.site, event_id=event_id).first()
+    event = Event.objects.filter(site=key.site, event_id=_without_nul(event_id)).first()
     if event is None:
         return problem(404, "event_not_found", "No event of this site has this event_id.")
     rows = event.deliveries.select_related("account__connection").order_by("account_id", "pk")
@@ -43,9 +40,57 @@ def event_status(request: HttpRequest, event_id: str) -> HttpResponse:
             "transaction_id": event.transaction_id or None,
             "planned": event.planned_at is not None,
             "deliveries": [_delivery(row) for row in conversions],
-            "adjustments": [_delivery(row) | {"type": row.kind} for row in adjustments],
+            "adjustments": [_adjustment(row) for row in adjustments],
         }
     )
+
+
+@csrf_exempt
+@answers_while_database_is_away
+def adjustment_status(request: HttpRequest, adjustment_id: str) -> HttpResponse:
+    """Answer an adjustment of the key's site with what came of it per account; 404 for any other id."""
+    key = _authenticate_reader(request)
+    if not isinstance(key, ServerKey):
+        return key
+    said = Adjustment.objects.filter(site=key.site, adjustment_id=_without_nul(adjustment_id)).first()
+    if said is None:
+        return problem(404, "adjustment_not_found", "No adjustment of this site has this adjustment_id.")
+    rows = Delivery.objects.filter(correction__adjustment=said).select_related("account__connection")
+    corrections = [_adjustment(row) for row in rows.order_by("account_id", "pk")]
+    is_planned = said.planned_at is not None
+    return JsonResponse(
+        {
+            "adjustment_id": said.adjustment_id,
+            "transaction_id": said.transaction_id or None,
+            "event_id": said.event_id or None,
+            "type": said.type,
+            "value": _money(said.value),
+            "currency": said.currency or None,
+            "occurred_at": _moment(said.occurred_at),
+            "received_at": _moment(said.received_at),
+            "planned": is_planned,
+            "waiting_for_order": is_planned and not corrections,
+            "adjustments": corrections,
+        }
+    )
+
+
+def _authenticate_reader(request: HttpRequest) -> ServerKey | HttpResponse:
+    if request.method not in ("GET", "HEAD"):
+        return problem(405, "method_not_allowed", "This address only answers GET.", headers={"Allow": "GET, HEAD"})
+    return authenticate(request)
+
+
+def _without_nul(said: str) -> str:
+    """Return an id that can be asked for: PostgreSQL refuses a NUL in a text parameter, and no stored id is empty."""
+    return "" if "\0" in said else said
+
+
+def _adjustment(correction: Delivery) -> dict[str, Any]:
+    return _delivery(correction) | {
+        "type": correction.kind,
+        "adjustment_time": correction.adjustment_time or None,
+    }
 
 
 def _delivery(delivery: Delivery) -> dict[str, Any]:
