@@ -1,4 +1,7 @@
-"""How each member of an event or a click is read. Pure: text in, what is stored out, faults into `Complaints`."""
+"""How each member of an event, a click or an adjustment is read.
+
+Pure: text in, what is stored out, faults into `Complaints`.
+"""
 
 import re
 from collections.abc import Callable
@@ -10,7 +13,7 @@ from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
 from ingest import hashing
 from ingest.currencies import CURRENCIES
-from ingest.models import MAX_ID_CHARS, VALUE_DECIMALS, Consent
+from ingest.models import MAX_ID_CHARS, VALUE_DECIMALS, AdjustmentType, Consent
 from ingest.refusals import FUTURE_HOURS, MAX_DEPTH, MAX_PROPERTY_KEYS, MAX_VALUE, Complaints
 
 # A request takes a moment; only a clock that is off by more than that is corrected.
@@ -22,7 +25,7 @@ PROPERTIES_DEPTH = 4  # the body, its list, the event, its properties
 WHOLE_NUMBER_LIMIT = 2**63
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
-_EVENT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:=+~-]{0,127}")
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:=+~-]{0,127}")
 _TIME = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}(:[0-9]{2}([.,][0-9]{1,9})?)?(Z|[+-][0-9]{2}:?[0-9]{2})"
 )
@@ -70,10 +73,17 @@ def read_name(said: str, complaints: Complaints) -> str:
     return said
 
 
-def read_event_id(said: str, complaints: Complaints) -> str:
-    """Return the event's id, which is also part of the address it is looked up under."""
-    if _EVENT_ID.fullmatch(said) is None:
-        complaints.add("event_id", "event_id_malformed")
+def read_id(said: str, member: str, complaints: Complaints) -> str:
+    """Return an `event_id` or `adjustment_id`, which is also part of the address it is looked up under."""
+    if _ID.fullmatch(said) is None:
+        complaints.add(member, f"{member}_malformed")
+    return said
+
+
+def read_type(said: str, complaints: Complaints) -> str:
+    """Return what an adjustment does to its order."""
+    if said not in AdjustmentType.values:
+        complaints.add("type", "type_unknown")
     return said
 
 

@@ -21,7 +21,7 @@ from convultra.problems import FieldError
 from ingest import hashing, members
 from ingest.click_ids import is_click_id
 from ingest.decoding import BodyRefused, body_malformed, decode_body, decode_item
-from ingest.models import Consent, Source
+from ingest.models import AdjustmentType, Consent, Source
 from ingest.refusals import Complaints, fault
 
 KIBIBYTE = 1024
@@ -85,7 +85,23 @@ class ClickRow(Struct, frozen=True, gc=False):
     created_at: datetime
 
 
-Row = TypeVar("Row", EventRow, ClickRow)
+class AdjustmentRow(Struct, frozen=True, gc=False):
+    """One row of `Adjustment`, by its columns."""
+
+    site_id: int
+    adjustment_id: str
+    transaction_id: str
+    event_id: str
+    type: str
+    value: Decimal | None
+    currency: str
+    occurred_at: datetime
+    received_at: datetime
+    created_at: datetime
+    fingerprint: str
+
+
+Row = TypeVar("Row", EventRow, ClickRow, AdjustmentRow)
 
 
 @dataclass(frozen=True)
@@ -138,6 +154,16 @@ class _Click(Struct, forbid_unknown_fields=True, omit_defaults=True):
     consent: _Consent | None = None
 
 
+class _Adjustment(Struct, forbid_unknown_fields=True, omit_defaults=True):
+    adjustment_id: str
+    type: str
+    transaction_id: str | None = None
+    event_id: str | None = None
+    value: Raw | UnsetType = UNSET
+    currency: str | None = None
+    occurred_at: str | None = None
+
+
 class _Events(Struct, forbid_unknown_fields=True, omit_defaults=True):
     events: list[Raw]
     sent_at: str | None = None
@@ -148,10 +174,16 @@ class _Clicks(Struct, forbid_unknown_fields=True, omit_defaults=True):
     sent_at: str | None = None
 
 
+class _Adjustments(Struct, forbid_unknown_fields=True, omit_defaults=True):
+    adjustments: list[Raw]
+
+
 _EVENTS = msgspec.json.Decoder(_Events)
 _CLICKS = msgspec.json.Decoder(_Clicks)
+_ADJUSTMENTS = msgspec.json.Decoder(_Adjustments)
 _EVENT = msgspec.json.Decoder(_Event)
 _CLICK = msgspec.json.Decoder(_Click)
+_ADJUSTMENT = msgspec.json.Decoder(_Adjustment)
 
 
 def _new_id() -> str:
@@ -193,6 +225,14 @@ def parse_clicks(body: bytes, site: SiteFacts, door: Door, received_at: datetime
     return [_read_click(raw, f"clicks[{n}]", batch) for n, raw in enumerate(said.clicks)]
 
 
+def parse_adjustments(body: bytes, site: SiteFacts, door: Door, received_at: datetime) -> list[Item[AdjustmentRow]]:
+    """Return one item per adjustment of the body, in order. Raises BodyRefused."""
+    said = decode_body(body, _ADJUSTMENTS, door.max_bytes)
+    _check_count("adjustments", said.adjustments, door)
+    batch = _Batch(site, door, members.Clock(received_at))
+    return [_read_adjustment(raw, f"adjustments[{n}]", batch) for n, raw in enumerate(said.adjustments)]
+
+
 def _read_clock(sent_at: str | None, door: Door, received_at: datetime) -> members.Clock:
     """Only a browser's clock is corrected: a backend says when things happened, not when it sends them."""
     if sent_at is None:
@@ -227,7 +267,7 @@ def _read_event(raw: Raw, path: str, batch: _Batch) -> Item[EventRow]:
 
 def _read_event_id(said: _Event, batch: _Batch, complaints: Complaints) -> str:
     if said.event_id is not None:
-        return members.read_event_id(said.event_id, complaints)
+        return members.read_id(said.event_id, "event_id", complaints)
     if batch.door.source is Source.BROWSER:
         complaints.add("event_id", "required", "A browser names its events, so that sending one again counts once.")
         return ""
@@ -236,7 +276,7 @@ def _read_event_id(said: _Event, batch: _Batch, complaints: Complaints) -> str:
 
 def _event_row(said: _Event, event_id: str, batch: _Batch, complaints: Complaints) -> EventRow:
     claimed_at, occurred_at = members.read_time(said.occurred_at, "occurred_at", batch.clock, complaints)
-    value = members.read_value(b"" if said.value is UNSET else bytes(said.value), complaints)
+    value = members.read_value(_raw(said.value), complaints)
     email, phone = _read_person(said.user_data or _UserData(), batch.door, complaints)
     texts = {
         member: members.read_text(getattr(said, member), member, complaints)
@@ -253,8 +293,7 @@ def _event_row(said: _Event, event_id: str, batch: _Batch, complaints: Complaint
         "properties": members.read_properties(said.properties, complaints),
         **texts,
     }
-    # Of what was said, not of what was made of it: a repeat has another sent_at and may meet another site currency.
-    said_again = msgspec.json.encode([claimed_at, facts], order="sorted")
+    fingerprint = _fingerprint(claimed_at, facts)
     if facts["consent"] == Consent.DENIED:
         facts |= {"email_sha256": "", "phone_sha256": "", "msclkid": ""}
     if value is not None:
@@ -265,7 +304,7 @@ def _event_row(said: _Event, event_id: str, batch: _Batch, complaints: Complaint
         received_at=batch.clock.received_at,
         created_at=batch.clock.received_at,
         source=batch.door.source.value,
-        fingerprint=hashlib.sha256(said_again).hexdigest(),
+        fingerprint=fingerprint,
         **facts,
     )
 
@@ -276,7 +315,7 @@ def _read_person(said: _UserData, door: Door, complaints: Complaints) -> tuple[s
         complaints.add("user_data", "personal_data", "a browser sends email_sha256 and phone_sha256 only")
     for plain in ("email", "phone"):
         if getattr(said, plain) and getattr(said, f"{plain}_sha256"):
-            complaints.add(f"user_data.{plain}", "given_twice")
+            complaints.add(f"user_data.{plain}", "given_twice", "plain or hashed")
     if said.country and not hashing.is_country(said.country):
         complaints.add("user_data.country", "country_unknown")
     email = members.read_hash(said.email_sha256, "user_data.email_sha256", complaints)
@@ -318,3 +357,70 @@ def _click_row(said: _Click, batch: _Batch, complaints: Complaints) -> ClickRow:
         captured_at=members.read_time(said.captured_at, "captured_at", batch.clock, complaints)[1],
         created_at=batch.clock.received_at,
     )
+
+
+def _read_adjustment(raw: Raw, path: str, batch: _Batch) -> Item[AdjustmentRow]:
+    complaints = Complaints(path)
+    said = decode_item(raw, _ADJUSTMENT, complaints)
+    if said is None:
+        return Item(path, None, None, complaints.errors)
+    adjustment_id = members.read_id(said.adjustment_id, "adjustment_id", complaints)
+    label = None if complaints.errors else adjustment_id
+    row = _adjustment_row(said, batch, complaints)
+    return Item(path, label, None if complaints.errors else row, complaints.errors)
+
+
+def _adjustment_row(said: _Adjustment, batch: _Batch, complaints: Complaints) -> AdjustmentRow:
+    claimed_at, occurred_at = members.read_time(said.occurred_at, "occurred_at", batch.clock, complaints)
+    transaction_id, event_id = _read_order(said, complaints)
+    value = _read_total(said, complaints)
+    facts: dict[str, Any] = {
+        "adjustment_id": said.adjustment_id,
+        "transaction_id": transaction_id,
+        "event_id": event_id,
+        "type": members.read_type(said.type, complaints),
+        "value": value,
+        "currency": members.read_currency(said.currency, complaints),
+    }
+    fingerprint = _fingerprint(claimed_at, facts)
+    if value is not None:
+        facts["currency"] = facts["currency"] or batch.site.currency
+    return AdjustmentRow(
+        site_id=batch.site.site_id,
+        occurred_at=occurred_at,
+        received_at=batch.clock.received_at,
+        created_at=batch.clock.received_at,
+        fingerprint=fingerprint,
+        **facts,
+    )
+
+
+def _read_order(said: _Adjustment, complaints: Complaints) -> tuple[str, str]:
+    """Return the order's transaction id and the id of its event, of which exactly one is not empty."""
+    if said.transaction_id and said.event_id:
+        complaints.add("event_id", "given_twice", "by transaction_id or by event_id")
+    elif not (said.transaction_id or said.event_id):
+        complaints.add("transaction_id", "required", "It or an event_id has to say which order is meant.")
+    transaction_id = members.read_text(said.transaction_id, "transaction_id", complaints)
+    return transaction_id, members.read_id(said.event_id, "event_id", complaints) if said.event_id else ""
+
+
+def _read_total(said: _Adjustment, complaints: Complaints) -> Decimal | None:
+    """Return the order's new total: a restatement has one, of zero too, and a retraction has none."""
+    raw = _raw(said.value)
+    is_said = raw not in (b"", b"null")
+    if said.type == AdjustmentType.RESTATE and not is_said:
+        complaints.add("value", "required", "It is the order's new total, 0 too; retract takes the order back.")
+    elif said.type == AdjustmentType.RETRACT and is_said:
+        complaints.add("value", "value_of_retract")
+        return None
+    return members.read_value(raw, complaints)
+
+
+def _raw(said: Raw | UnsetType) -> bytes:
+    return b"" if said is UNSET else bytes(said)
+
+
+def _fingerprint(claimed_at: datetime | None, facts: dict[str, Any]) -> str:
+    """Of what was said, not of what was made of it: a repeat has another sent_at and may meet another site currency."""
+    return hashlib.sha256(msgspec.json.encode([claimed_at, facts], order="sorted")).hexdigest()

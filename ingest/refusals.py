@@ -13,6 +13,10 @@ MAX_PROPERTY_KEYS = 200
 MAX_DEPTH = 20
 FUTURE_HOURS = 24
 
+_ID_RULE = (
+    f"A letter or digit, then letters, digits and the characters . _ : = + ~ -, {MAX_ID_CHARS} characters at most."
+)
+
 # `{}` is filled with the one thing that a sentence may add.
 REFUSALS = {
     "required": "It is missing. {}",
@@ -23,9 +27,8 @@ REFUSALS = {
     "bad_character": "It holds a character that cannot be printed.",
     "too_long": f"At most {MAX_ID_CHARS} characters are kept.",
     "name_malformed": f"A letter, then letters, digits, '_', '.' and '-', {MAX_NAME_CHARS} characters at most.",
-    "event_id_malformed": (
-        f"A letter or digit, then letters, digits and the characters . _ : = + ~ -, {MAX_ID_CHARS} characters at most."
-    ),
+    "event_id_malformed": _ID_RULE,
+    "adjustment_id_malformed": _ID_RULE,
     "time_malformed": "It must be a time with its zone, such as 2026-11-21T12:00:00Z or 2026-11-21T13:00:00+01:00.",
     "time_out_of_range": "The year cannot be right. {}",
     "time_in_future": f"It is more than {FUTURE_HOURS} hours ahead of our clock. {{}}",
@@ -38,7 +41,7 @@ REFUSALS = {
     "consent_unknown": "ad_storage is either granted or denied.",
     "hash_malformed": "It must be a SHA-256: 64 hexadecimal characters.",
     "hash_of_nothing": "It is the SHA-256 of an empty text; leave it out when there is nothing to hash.",
-    "given_twice": "Send it plain or hashed, not both.",
+    "given_twice": "Send it {}, not both.",
     "email_malformed": "It is no e-mail address. The event was taken without it.",
     "phone_malformed": "It is no phone number, or its country is missing. The event was taken without it.",
     "country_unknown": "It must be the two letters of a country (ISO 3166-1), such as US.",
@@ -49,7 +52,11 @@ REFUSALS = {
     "click_id_malformed": "This is no Microsoft click id, which has 24 to 40 hexadecimal characters and dashes.",
     "consent_denied": "The visitor refused advertising storage, so the click id is not kept.",
     "url_malformed": "It must be an address that starts with https:// or http://.",
-    "conflict": "Another event was accepted under this id before. That one stays.",
+    "type_unknown": "type is either restate, which says the order's new total, or retract.",
+    "value_of_retract": "A retraction takes the whole order back and has no value; restate says a new total.",
+    "currency_differs": "A new total is in its order's currency: {}.",
+    "already_retracted": "The order was retracted before, and nothing follows a retraction.",
+    "conflict": "Something else was accepted under this id before. That stays.",
 }
 
 

@@ -1,7 +1,7 @@
-"""The project's one signal: events were stored.
+"""The project's one signal: events, or adjustments of their orders, were stored.
 
-Sent inside the transaction that stores them, with `site_id: int` and `count: int`. ingest knows nobody; whoever
-wants to act listens, and acts after the commit.
+Sent inside the transaction that stores them, with the model as `sender`, `site_id: int` and `count: int`. ingest knows
+nobody; whoever wants to act listens, and acts after the commit.
 """
 
 from django.dispatch import Signal

@@ -2,36 +2,34 @@
 
 The unique constraint decides what is new, never a look beforehand: two requests with one event at the same moment
 both get here, and exactly one of them stores it. All rows travel as one JSON parameter that the database takes apart,
-which is the fastest insert that still tells a repeat (no parameter per column to adapt).
+which is the fastest insert that still tells a repeat (no parameter per column to adapt). Adjustments are judged first
+by what is known of their orders (`ingest/judging.py`).
 
 Raises django.db.OperationalError and its kin while the database is away or locked; then nothing is stored.
 """
 
-import enum
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from decimal import Decimal
+from operator import attrgetter
 from typing import Any, get_type_hints
 
 import msgspec
 from django.db import connection, transaction
 from msgspec import Struct
 
-from ingest.models import Click, Event
-from ingest.parsing import ClickRow, EventRow
+from ingest.judging import Outcome, Refusal, judge
+from ingest.known_orders import known_orders
+from ingest.models import Adjustment, Click, Event, Site
+from ingest.parsing import AdjustmentRow, ClickRow, EventRow
 from ingest.signals import event_accepted
 
 # A request waits this long for a locked table. On SQLite the connection's own timeout does it.
 LOCK_TIMEOUT_MS = 3000
 
-
-class Outcome(enum.Enum):
-    """What became of a row."""
-
-    ACCEPTED = "accepted"
-    DUPLICATE = "duplicate"
-    CONFLICT = "conflict"
+_Key = tuple[object, ...]
 
 
 def store_events(rows: Sequence[EventRow]) -> list[Outcome]:
@@ -40,17 +38,29 @@ def store_events(rows: Sequence[EventRow]) -> list[Outcome]:
     A row whose site and event_id are taken is a duplicate if the stored event said the same, else a conflict. Sends
     `event_accepted` once per site with something new, inside the transaction.
     """
-    with transaction.atomic():
-        stored = _insert(_EVENTS, rows)
-        taken = _fingerprints(row for row in rows if (row.site_id, row.event_id) not in stored)
-        for site_id, count in Counter(site_id for site_id, _ in stored).items():
-            event_accepted.send(sender=Event, site_id=site_id, count=count)
-    return [_outcome(row, stored, taken) for row in rows]
+    with _short_transaction():
+        return _store(_EVENTS, rows)
+
+
+def store_adjustments(rows: Sequence[AdjustmentRow]) -> list[Outcome | Refusal]:
+    """Store the adjustments of one site that nothing known speaks against; return what became of each, in order.
+
+    Requests of one site take turns, so that what was judged is still true when it is stored. Sends `event_accepted`
+    as for events.
+    """
+    if not rows:
+        return []
+    with _short_transaction():
+        _take_turn(rows[0].site_id)
+        verdicts = judge(rows, known_orders(rows))
+        fitting = [row for row, verdict in zip(rows, verdicts, strict=True) if verdict is None]
+        outcomes = iter(_store(_ADJUSTMENTS, fitting))
+        return [next(outcomes) if verdict is None else verdict for verdict in verdicts]
 
 
 def store_clicks(rows: Sequence[ClickRow]) -> list[Outcome]:
     """Store clicks of any sites; return what became of each, in order. A visitor's click is stored once."""
-    with transaction.atomic():
+    with _short_transaction():
         stored = _insert(_CLICKS, rows)
     outcomes = []
     for row in rows:
@@ -60,27 +70,52 @@ def store_clicks(rows: Sequence[ClickRow]) -> list[Outcome]:
     return outcomes
 
 
-def _outcome(row: EventRow, stored: set[tuple[object, ...]], taken: dict[tuple[object, ...], str]) -> Outcome:
+@contextmanager
+def _short_transaction() -> Iterator[None]:
+    """Open a transaction that waits for nobody's lock for long."""
+    with transaction.atomic():
+        if connection.vendor == "postgresql":
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT set_config('lock_timeout', %s, true)", [str(LOCK_TIMEOUT_MS)])
+        yield
+
+
+def _take_turn(site_id: int) -> None:
+    """Wait for the adjustments of the site that are being stored. Its events are not held up, nor hold up.
+
+    SQLite has no row locks and needs none: its transaction began by taking the one write lock.
+    """
+    Site.objects.select_for_update(no_key=True).filter(pk=site_id).values_list("pk").first()
+
+
+def _store(statement: "_Insert", rows: Sequence[EventRow] | Sequence[AdjustmentRow]) -> list[Outcome]:
+    """Insert what is new, announce it site by site, and tell repeats from contradictions."""
+    stored = _insert(statement, rows)
+    taken = _fingerprints(statement, (row for row in rows if statement.key_of(row) not in stored))
+    for site_id, count in Counter(site_id for site_id, _ in stored).items():
+        event_accepted.send(sender=statement.model, site_id=site_id, count=count)
+    return [_outcome(statement.key_of(row), row.fingerprint, stored, taken) for row in rows]
+
+
+def _outcome(key: _Key, fingerprint: str, stored: set[_Key], taken: dict[_Key, str]) -> Outcome:
     """Judge a row and remember it, so that its like further down the same batch is a repeat."""
-    key = (row.site_id, row.event_id)
     if key in stored:
         stored.remove(key)
-        taken[key] = row.fingerprint
+        taken[key] = fingerprint
         return Outcome.ACCEPTED
-    return Outcome.DUPLICATE if taken[key] == row.fingerprint else Outcome.CONFLICT
+    return Outcome.DUPLICATE if taken[key] == fingerprint else Outcome.CONFLICT
 
 
-def _fingerprints(rows: Iterable[EventRow]) -> dict[tuple[object, ...], str]:
-    """Return the fingerprints of the events that are stored under these rows' ids, in one query."""
-    losers = list(rows)
-    if not losers:
+def _fingerprints(statement: "_Insert", rows: Iterable[EventRow | AdjustmentRow]) -> dict[_Key, str]:
+    """Return the fingerprints of what is stored under these rows' keys, in one query."""
+    keys = [statement.key_of(row) for row in rows]
+    if not keys:
         return {}
-    found = Event.objects.filter(
-        site_id__in={row.site_id for row in losers}, event_id__in=[row.event_id for row in losers]
+    site, own_id = statement.key
+    found = statement.model._default_manager.filter(
+        **{f"{site}__in": {site_id for site_id, _ in keys}, f"{own_id}__in": [its_id for _, its_id in keys]}
     )
-    return {
-        (site_id, event_id): said for site_id, event_id, said in found.values_list("site_id", "event_id", "fingerprint")
-    }
+    return {(site_id, its_id): said for site_id, its_id, said in found.values_list(site, own_id, "fingerprint")}
 
 
 # One table's statement, from the row's fields. jsonb_to_recordset has to be told PostgreSQL's types.
@@ -94,7 +129,9 @@ _TYPES: dict[object, str] = {
 
 
 class _Insert:
-    def __init__(self, table: str, row: type[Struct], key: tuple[str, ...]) -> None:
+    def __init__(self, model: type[Event | Click | Adjustment], row: type[Struct], key: tuple[str, ...]) -> None:
+        self.model, self.key, self.key_of = model, key, attrgetter(*key)
+        table = model._meta.db_table
         types = {name: _TYPES[kind] for name, kind in get_type_hints(row).items()}
         names, keys = ", ".join(types), ", ".join(key)
         once = f"ON CONFLICT ({keys}) DO NOTHING RETURNING {keys}"
@@ -117,17 +154,16 @@ def _sqlite_column(name: str, kind: str) -> str:
     return f"rtrim(replace({extracted}, 'T', ' '), 'Z')" if kind == "timestamptz" else extracted
 
 
-_EVENTS = _Insert(Event._meta.db_table, EventRow, ("site_id", "event_id"))
-_CLICKS = _Insert(Click._meta.db_table, ClickRow, ("site_id", "msclkid", "visitor_id"))
+_EVENTS = _Insert(Event, EventRow, ("site_id", "event_id"))
+_CLICKS = _Insert(Click, ClickRow, ("site_id", "msclkid", "visitor_id"))
+_ADJUSTMENTS = _Insert(Adjustment, AdjustmentRow, ("site_id", "adjustment_id"))
 
 
-def _insert(statement: _Insert, rows: Sequence[EventRow] | Sequence[ClickRow]) -> set[tuple[object, ...]]:
+def _insert(statement: _Insert, rows: Sequence[EventRow] | Sequence[ClickRow] | Sequence[AdjustmentRow]) -> set[_Key]:
     """Insert what is new; return the keys of what was."""
     if not rows:
         return set()
     said = msgspec.json.encode(rows).decode()
     with connection.cursor() as cursor:
-        if connection.vendor == "postgresql":
-            cursor.execute("SELECT set_config('lock_timeout', %s, true)", [str(LOCK_TIMEOUT_MS)])
         cursor.execute(statement.postgresql if connection.vendor == "postgresql" else statement.sqlite, [said])
         return set(cursor.fetchall())

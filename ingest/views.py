@@ -24,12 +24,12 @@ from convultra.problems import FieldError, problem
 from ingest import parsing, storing
 from ingest.cors import answer_preflight, may_send, set_cors_headers
 from ingest.decoding import BodyRefused
+from ingest.judging import Outcome, Refusal
 from ingest.keys import authenticate, find_site
 from ingest.models import Site
 from ingest.parsing import BACKEND, BROWSER, Door, Item, Row, SiteFacts
 from ingest.reading import read_body
 from ingest.refusals import fault
-from ingest.storing import Outcome
 
 SDK_CACHE_SECONDS = 5 * 60
 
@@ -72,10 +72,21 @@ def browser_clicks(request: HttpRequest, write_key: str) -> HttpResponse:
 @answers_while_database_is_away
 def backend_events(request: HttpRequest) -> HttpResponse:
     """Take up to 1,000 events from a backend, which may send e-mail and phone plain: they are hashed here."""
+    return _from_backend(request, _take_events)
+
+
+@csrf_exempt
+@answers_while_database_is_away
+def backend_adjustments(request: HttpRequest) -> HttpResponse:
+    """Take up to 1,000 corrections of orders from a backend."""
+    return _from_backend(request, _take_adjustments)
+
+
+def _from_backend(request: HttpRequest, take: Take) -> HttpResponse:
     if request.method != "POST":
         return _method_not_allowed("POST")
     key = authenticate(request)
-    return key if isinstance(key, HttpResponse) else _take_events(request, key.site, BACKEND)
+    return key if isinstance(key, HttpResponse) else take(request, key.site, BACKEND)
 
 
 @require_safe
@@ -134,12 +145,19 @@ def _take_clicks(request: HttpRequest, site: Site, door: Door) -> HttpResponse:
     return _take(request, site, door, parse, storing.store_clicks, "msclkid")
 
 
+def _take_adjustments(request: HttpRequest, site: Site, door: Door) -> HttpResponse:
+    def parse(body: bytes) -> list[Item[parsing.AdjustmentRow]]:
+        return parsing.parse_adjustments(body, SiteFacts(site.pk, site.currency), door, timezone.now())
+
+    return _take(request, site, door, parse, storing.store_adjustments, "adjustment_id")
+
+
 def _take(
     request: HttpRequest,
     site: Site,
     door: Door,
     parse: Callable[[bytes], list[Item[Row]]],
-    store: Callable[[Sequence[Row]], list[Outcome]],
+    store: Callable[[Sequence[Row]], Sequence[Outcome | Refusal]],
     label: str,
 ) -> HttpResponse:
     try:
@@ -153,7 +171,11 @@ def _take(
             raise
         return _unknown_key()  # deleted between being found and being written to
     failpoints.reach(failpoints.AFTER_INGEST)
-    return _answer(list(_results(items, outcomes)), label)
+    return _answer(list(_results(items, outcomes, label)), label)
+
+
+# Faults of an item against which stands what was accepted before; every other is its own.
+_CONTRADICTIONS = {"conflict", "already_retracted"}
 
 
 @dataclass(frozen=True)
@@ -163,23 +185,27 @@ class _Result:
     errors: Sequence[FieldError]
 
 
-def _results(items: Sequence[Item[Row]], outcomes: Sequence[Outcome]) -> Iterator[_Result]:
+def _results(items: Sequence[Item[Row]], outcomes: Sequence[Outcome | Refusal], label: str) -> Iterator[_Result]:
     left = iter(outcomes)
     for item in items:
-        if item.row is None:
-            yield _Result(item.label, "refused", item.errors)
-            continue
-        outcome = next(left)
-        is_conflict = outcome is Outcome.CONFLICT
-        conflict = [fault(f"{item.path}.event_id", "conflict")] if is_conflict else []
-        yield _Result(item.label, outcome.value, conflict or item.errors)
+        outcome = next(left) if item.row is not None else None
+        match outcome:
+            case None:
+                yield _Result(item.label, "refused", item.errors)
+            case Refusal():
+                reason = fault(f"{item.path}.{outcome.member}", outcome.code, outcome.hint)
+                yield _Result(item.label, "refused", [reason])
+            case Outcome.CONFLICT:
+                yield _Result(item.label, outcome.value, [fault(f"{item.path}.{label}", "conflict")])
+            case _:
+                yield _Result(item.label, outcome.value, item.errors)
 
 
 def _answer(results: Sequence[_Result], label: str) -> HttpResponse:
     statuses = {result.status for result in results}
     errors = [error for result in results for error in result.errors]
-    if statuses == {"conflict"}:
-        return problem(409, "conflict", "Other events were accepted under these ids before", errors=errors)
+    if {error.code for error in errors} <= _CONTRADICTIONS and statuses <= {"conflict", "refused"}:
+        return problem(409, "conflict", "What was accepted before speaks against it", errors=errors)
     if statuses <= {"conflict", "refused"}:
         return problem(422, "nothing_accepted", "Nothing of the batch could be taken", errors=errors)
     body = {

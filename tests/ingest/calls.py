@@ -5,7 +5,7 @@ from typing import Any
 
 from django.http import HttpResponse
 
-from ingest.models import Click, Event, ServerKey
+from ingest.models import Adjustment, Click, Event, ServerKey
 from tests.cast import CLICK_ID, CastTestCase
 
 ORIGIN = "https://shop.example"
@@ -23,6 +23,14 @@ CLICK: dict[str, Any] = {
     "session_id": "s-1",
     "landing_url": f"https://shop.example/pines?msclkid={CLICK_ID}",
     "captured_at": "2026-11-21T10:00:00Z",
+}
+ADJUSTMENT: dict[str, Any] = {
+    "adjustment_id": "a-1",
+    "transaction_id": "1042",
+    "type": "restate",
+    "value": 59.99,
+    "currency": "EUR",
+    "occurred_at": "2026-11-21T11:00:00Z",
 }
 
 
@@ -45,6 +53,17 @@ class CallsTestCase(CastTestCase):
         """Post events with the server key."""
         return self._post("/v1/events", body, content_type, {"Authorization": f"Bearer {self.secret}"} | headers)
 
+    def post_adjustments(self, *items: dict[str, Any], **headers: str) -> HttpResponse:
+        """Post adjustments with the server key."""
+        return self.post_adjustments_body({"adjustments": items}, **headers)
+
+    def post_adjustments_body(
+        self, body: object, content_type: str = "application/json", **headers: str
+    ) -> HttpResponse:
+        """Post a body of any shape with the server key."""
+        headers = {"Authorization": f"Bearer {self.secret}"} | headers
+        return self._post("/v1/adjustments", body, content_type, headers)
+
     def _post(self, path: str, body: object, content_type: str, headers: dict[str, str]) -> HttpResponse:
         raw = body if isinstance(body, bytes) else json.dumps(body).encode()
         headers = {"Content-Type": content_type} | headers  # the test client forgets it where the body is empty
@@ -59,7 +78,8 @@ class CallsTestCase(CastTestCase):
         return said
 
     def assert_nothing_is_stored(self) -> None:
-        self.assertEqual((Event.objects.count(), Click.objects.count()), (0, 0))
+        for model in (Event, Click, Adjustment):
+            self.assertFalse(model._default_manager.exists(), model)
 
 
 def statuses(response: HttpResponse) -> list[str]:

@@ -8,10 +8,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingest.decoding import BodyRefused
-from ingest.parsing import BACKEND, BROWSER, Door, EventRow, Item, SiteFacts, parse_clicks, parse_events
+from ingest.parsing import (
+    BACKEND,
+    BROWSER,
+    Door,
+    EventRow,
+    Item,
+    SiteFacts,
+    parse_adjustments,
+    parse_clicks,
+    parse_events,
+)
 from ingest.refusals import MAX_VALUE
 from tests.cast import NOON
-from tests.ingest.calls import CLICK, PURCHASE
+from tests.ingest.calls import ADJUSTMENT, CLICK, PURCHASE
 
 SITE = SiteFacts(1, "USD")
 DOORS = st.sampled_from([BROWSER, BACKEND])
@@ -71,6 +81,20 @@ class ArbitraryBytesTests(SimpleTestCase):
         except BodyRefused:
             return
         self.assertTrue(items[0].row or items[0].errors)
+
+    @given(st.lists(st.dictionaries(st.sampled_from([*ADJUSTMENT, "event_id"]), JSON), min_size=1, max_size=3))
+    @settings(deadline=None)
+    def test_adjustments_of_odd_members(self, said: list[dict[str, Any]]) -> None:
+        body = json.dumps({"adjustments": [ADJUSTMENT | each for each in said]}).encode()
+        try:
+            items = parse_adjustments(body, SITE, BACKEND, NOON)
+        except BodyRefused:
+            return
+        for item in items:
+            self.assertTrue(item.row or item.errors)
+            if item.row:
+                self.assertNotEqual(item.row.transaction_id, item.row.event_id)
+                self.assertEqual(item.row.value is None, item.row.type == "retract")
 
     @given(st.data())
     def test_a_good_body_with_one_byte_changed(self, data: st.DataObject) -> None:

@@ -8,11 +8,11 @@ from django.http import HttpResponse
 from django.test import RequestFactory, SimpleTestCase
 
 from ingest.decoding import BodyRefused
-from ingest.models import Event
+from ingest.models import Adjustment, Event
 from ingest.parsing import BROWSER
 from ingest.reading import read_body
 from ingest.refusals import REFUSALS
-from tests.ingest.calls import CLICK, PURCHASE, CallsTestCase
+from tests.ingest.calls import ADJUSTMENT, CLICK, PURCHASE, CallsTestCase
 
 DEEP = b"[" * 30 + b"]" * 30
 ABYSS = b"[" * 20_000 + b"]" * 20_000
@@ -196,6 +196,53 @@ CLICK_MEMBERS: list[tuple[str, Any, str, str]] = [
     ("referrer", "x", "unknown_member", "referrer"),
 ]
 
+# `None` as what it holds leaves the member as null, which says nothing; `...` leaves it out.
+ADJUSTMENT_MEMBERS: list[tuple[str, Any, str, str]] = [
+    ("adjustment_id", ..., "required", "adjustment_id"),
+    ("adjustment_id", None, "wrong_type", "adjustment_id"),
+    ("adjustment_id", 5, "wrong_type", "adjustment_id"),
+    ("adjustment_id", "", "adjustment_id_malformed", "adjustment_id"),
+    ("adjustment_id", "a/b", "adjustment_id_malformed", "adjustment_id"),
+    ("adjustment_id", "a\0", "adjustment_id_malformed", "adjustment_id"),
+    ("adjustment_id", "jane@example.com", "adjustment_id_malformed", "adjustment_id"),
+    ("adjustment_id", "a" * 129, "adjustment_id_malformed", "adjustment_id"),
+    ("type", ..., "required", "type"),
+    ("type", None, "wrong_type", "type"),
+    ("type", 1, "wrong_type", "type"),
+    ("type", "", "type_unknown", "type"),
+    ("type", "refund", "type_unknown", "type"),
+    ("type", "Restate", "type_unknown", "type"),
+    ("type", "retract", "value_of_retract", "value"),
+    ("transaction_id", ..., "required", "transaction_id"),
+    ("transaction_id", None, "required", "transaction_id"),
+    ("transaction_id", "", "required", "transaction_id"),
+    ("transaction_id", 1042, "wrong_type", "transaction_id"),
+    ("transaction_id", "t" * 129, "too_long", "transaction_id"),
+    ("transaction_id", "a\0b", "bad_character", "transaction_id"),
+    ("transaction_id", "order of jane%40example.com", "personal_data", "transaction_id"),
+    ("event_id", "e-1", "given_twice", "event_id"),
+    ("event_id", ["e-1"], "wrong_type", "event_id"),
+    ("value", ..., "required", "value"),
+    ("value", None, "required", "value"),
+    ("value", "", "value_malformed", "value"),
+    ("value", "12,50", "value_malformed", "value"),
+    ("value", True, "value_malformed", "value"),
+    ("value", {"amount": 1}, "value_malformed", "value"),
+    ("value", -0.01, "value_negative", "value"),
+    ("value", 1_000_000_000_000, "value_too_large", "value"),
+    ("value", 0.0001, "value_decimals", "value"),
+    ("currency", 840, "wrong_type", "currency"),
+    ("currency", "eur", "currency_lower_case", "currency"),
+    ("currency", "XXX", "currency_unknown", "currency"),
+    ("occurred_at", 1_763_719_200, "wrong_type", "occurred_at"),
+    ("occurred_at", "", "time_malformed", "occurred_at"),
+    ("occurred_at", "2026-11-21T10:00:00", "time_malformed", "occurred_at"),
+    ("occurred_at", "1999-12-31T23:59:59Z", "time_out_of_range", "occurred_at"),
+    ("occurred_at", "2199-11-21T10:00:00Z", "time_in_future", "occurred_at"),
+    ("reason", "broken", "unknown_member", "reason"),
+    ("jane@example.com", 5, "unknown_member", ""),
+]
+
 
 class BadBodyTests(CallsTestCase):
     def test_a_page_is_told_what_is_wrong_with_its_body(self) -> None:
@@ -213,6 +260,13 @@ class BadBodyTests(CallsTestCase):
         for what, body, status, code, field in BODIES:
             with self.subTest(what):
                 self._check(self.post_from_backend(body), status, code, field)
+
+    def test_a_backend_is_told_what_is_wrong_with_its_adjustments(self) -> None:
+        for what, body, status, code, field in BODIES:
+            with self.subTest(what):
+                adjustments = body.replace(b'"event', b'"adjustment')
+                response = self.post_adjustments_body(adjustments)
+                self._check(response, status, code, field.replace("event", "adjustment"))
 
     def _check(self, response: HttpResponse, status: int, code: str, field: str) -> None:
         said = self.assert_problem(response, status, code)
@@ -277,6 +331,39 @@ class BadClickTests(CallsTestCase):
         self.assertEqual(said["errors"][0]["field"], "clicks[0].visitor_id")
 
 
+class BadAdjustmentTests(CallsTestCase):
+    def test_a_backend_is_told_field_and_rule(self) -> None:
+        for member, held, code, field in ADJUSTMENT_MEMBERS:
+            with self.subTest(member, held=repr(held)[:60]):
+                said = {name: value for name, value in (ADJUSTMENT | {member: held}).items() if value is not ...}
+                self._check(self.post_adjustments(said), code, f"adjustments[0].{field}" if field else "adjustments[0]")
+
+    def test_a_backend_is_told_when_the_adjustment_is_none(self) -> None:
+        good = b'{"adjustment_id": "a", "transaction_id": "1", "type": "restate", "value": '
+        for raw, code, field in (
+            (b"null", "wrong_type", ""),
+            (b"[]", "wrong_type", ""),
+            (b"{}", "required", "adjustment_id"),
+            (good + b'1, "type": "retract"}', "duplicate_member", ""),
+            (good + b"1e5000}", "value_malformed", "value"),
+            (good + b'"9e9999999"}', "value_malformed", "value"),
+        ):
+            with self.subTest(raw):
+                response = self.post_adjustments_body(b'{"adjustments": [' + raw + b"]}")
+                self._check(response, code, f"adjustments[0].{field}" if field else "adjustments[0]")
+
+    def test_an_order_by_an_impossible_event_id_is_refused(self) -> None:
+        said = {"adjustment_id": "a-1", "event_id": "a/b", "type": "retract"}
+        self._check(self.post_adjustments(said), "event_id_malformed", "adjustments[0].event_id")
+
+    def _check(self, response: HttpResponse, code: str, field: str) -> None:
+        said = self.assert_problem(response, 422, "nothing_accepted")
+        self.assertEqual([(error["field"], error["code"]) for error in said["errors"]], [(field, code)])
+        self.assertTrue(said["errors"][0]["detail"])
+        self.assertNotIn(b"jane", response.content.lower())
+        self.assert_nothing_is_stored()
+
+
 class LimitTests(CallsTestCase):
     def test_a_page_sends_64_kib_at_most(self) -> None:
         body = b'{"events": [' + b" " * 65_536 + b"]}"
@@ -304,6 +391,15 @@ class LimitTests(CallsTestCase):
         self.assertEqual(self.post_from_backend({"events": events[1:]}).status_code, 202)
         self.assertEqual(Event.objects.count(), 1000)
 
+    def test_a_backend_sends_a_thousand_adjustments_of_one_mib_at_most(self) -> None:
+        items = [ADJUSTMENT | {"adjustment_id": f"a-{n}"} for n in range(1001)]
+        self.assert_problem(self.post_adjustments(*items), 413, "too_many_items")
+        body = b'{"adjustments": [' + b" " * 1_048_576 + b"]}"
+        self.assert_problem(self.post_adjustments_body(body), 413, "body_too_large")
+        self.assertFalse(Adjustment.objects.exists())
+        self.assertEqual(self.post_adjustments(*items[1:]).status_code, 202)
+        self.assertEqual(Adjustment.objects.count(), 1000)
+
     def test_a_page_sends_a_hundred_clicks_at_most(self) -> None:
         response = self.post_from_page("clicks", {"clicks": [CLICK] * 101})
         self.assert_problem(response, 413, "too_many_items")
@@ -326,8 +422,12 @@ class ContentTypeTests(CallsTestCase):
         self.assert_nothing_is_stored()
 
     def test_a_backend_sends_json_only(self) -> None:
-        response = self.post_from_backend({"events": [PURCHASE]}, "text/plain")
-        self.assert_problem(response, 415, "unsupported_media_type")
+        for response in (
+            self.post_from_backend({"events": [PURCHASE]}, "text/plain"),
+            self.post_adjustments_body({"adjustments": [ADJUSTMENT]}, "text/plain"),
+        ):
+            self.assert_problem(response, 415, "unsupported_media_type")
+        self.assert_nothing_is_stored()
 
     def test_other_charsets_are_refused(self) -> None:
         for charset in ("latin-1", "utf-16", "nonsense"):
@@ -366,6 +466,7 @@ class MethodTests(CallsTestCase):
             (f"/v1/{self.site.write_key}/events", "OPTIONS, POST"),
             (f"/v1/{self.site.write_key}/clicks", "OPTIONS, POST"),
             ("/v1/events", "POST"),
+            ("/v1/adjustments", "POST"),
         ):
             for method in ("GET", "PUT", "PATCH", "DELETE", "PROPFIND"):
                 with self.subTest(path, method=method):
@@ -376,7 +477,9 @@ class MethodTests(CallsTestCase):
 
 class RefusalTableTests(SimpleTestCase):
     def test_every_code_of_the_table_is_met_above(self) -> None:
-        met = {code for _, _, code, _ in MEMBERS + CLICK_MEMBERS} | {code for _, code, _ in RAW_EVENTS}
-        # Met in a body's tests, or by a backend only, or by an event that was taken.
-        elsewhere = {"empty_batch", "given_twice", "email_malformed", "phone_malformed", "country_unknown", "conflict"}
+        members = MEMBERS + CLICK_MEMBERS + ADJUSTMENT_MEMBERS
+        met = {code for _, _, code, _ in members} | {code for _, code, _ in RAW_EVENTS}
+        # Met in a body's tests, or by a backend only, or by an item that meets what was taken before.
+        elsewhere = {"empty_batch", "email_malformed", "phone_malformed", "country_unknown"}
+        elsewhere |= {"conflict", "already_retracted", "currency_differs"}
         self.assertEqual(met | elsewhere, set(REFUSALS))

@@ -8,10 +8,10 @@ from django.http import HttpResponse
 from django.test import TransactionTestCase, skipUnlessDBFeature
 
 from ingest import storing
-from ingest.models import Event, Site
+from ingest.models import Adjustment, Event, ServerKey, Site
 from ingest.signals import event_accepted
 from tests.cast import make_site, make_user
-from tests.ingest.calls import CLICK, ORIGIN, PURCHASE, CallsTestCase
+from tests.ingest.calls import ADJUSTMENT, CLICK, ORIGIN, PURCHASE, CallsTestCase
 
 
 class DatabaseAwayTests(CallsTestCase):
@@ -22,6 +22,7 @@ class DatabaseAwayTests(CallsTestCase):
                     self.post_from_page("events", {"events": [PURCHASE]}),
                     self.post_from_page("clicks", {"clicks": [CLICK]}),
                     self.post_from_backend({"events": [PURCHASE]}),
+                    self.post_adjustments(ADJUSTMENT),
                 ):
                     self.assert_problem(response, 503, "unavailable")
                     self.assertEqual(response["Retry-After"], "5")
@@ -66,6 +67,24 @@ class LockedTableTests(TransactionTestCase):
             response = pool.submit(post).result(timeout=20)
         self.assertEqual((response.status_code, response["Retry-After"]), (503, "5"))
         self.assertFalse(Event.objects.exists())
+
+    def test_adjustments_that_wait_for_their_turn_hold_up_no_event_and_are_told_so(self) -> None:
+        site = make_site("Harbor & Pine", make_user("alice"))
+        _, secret = ServerKey.objects.mint(site)
+
+        def post(path: str, body: object) -> HttpResponse:
+            try:
+                headers = {"Authorization": f"Bearer {secret}"}
+                return self.client.post(path, body, "application/json", headers=headers)  # type: ignore[return-value]
+            finally:
+                connection.close()
+
+        with patch.object(storing, "LOCK_TIMEOUT_MS", 50), ThreadPoolExecutor(1) as pool, transaction.atomic():
+            Site.objects.select_for_update(no_key=True).get()
+            event = pool.submit(post, "/v1/events", {"events": [PURCHASE]}).result(timeout=20)
+            adjustment = pool.submit(post, "/v1/adjustments", {"adjustments": [ADJUSTMENT]}).result(timeout=20)
+        self.assertEqual((event.status_code, adjustment.status_code), (202, 503))
+        self.assertFalse(Adjustment.objects.exists())
 
 
 class SiteGoneTests(TransactionTestCase):

@@ -7,10 +7,11 @@ from typing import Any
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
+from ingest.judging import Outcome
 from ingest.models import Click, Event, Site
 from ingest.parsing import ClickRow, EventRow
 from ingest.signals import event_accepted
-from ingest.storing import Outcome, store_clicks, store_events
+from ingest.storing import store_clicks, store_events
 from tests.cast import CLICK_ID, NOON, CastTestCase
 
 ACCEPTED, DUPLICATE, CONFLICT = Outcome.ACCEPTED, Outcome.DUPLICATE, Outcome.CONFLICT
