@@ -1,15 +1,22 @@
-"""The staff's view of what arrived. Events and clicks are history: read, never added, changed or deleted."""
+"""The staff's view of what arrived. Clicks, events, adjustments and the audit log are history: read, never changed.
+
+What staff change of a customer's sites, people and keys is written to that customer's audit log.
+"""
 
 from functools import cached_property
 from typing import Any
 
+from django import forms
 from django.contrib import admin
+from django.contrib.auth.models import User
 from django.core.paginator import Paginator
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
 from django.utils.text import capfirst
 
-from ingest.models import Click, Event, Membership, Organisation, ServerKey, Site
+from ingest import audit
+from ingest.models import Adjustment, AuditEntry, Click, Event, Membership, Organisation, ServerKey, Site
 
 MAX_ROWS_COUNTED = 10_000
 
@@ -52,6 +59,57 @@ class HistoryAdmin(NoHashLookups):
         return False
 
 
+class AuditedAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+    """A table whose changes go to the audit log of the customer they concern, such as `site.change`."""
+
+    def save_model(self, request: HttpRequest, obj: Model, form: Any, change: bool) -> None:
+        super().save_model(request, obj, form, change)
+        _record(request, "change" if change else "add", obj, _changes(form) if change else {})
+
+    def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
+        super().save_formset(request, form, formset, change)
+        changed = {obj.pk for obj, _ in formset.changed_objects}
+        for row in formset.forms:
+            if row.instance.pk in changed:
+                _record(request, "change", row.instance, _changes(row))
+        for obj in formset.new_objects:
+            _record(request, "add", obj)
+        for obj in formset.deleted_objects:
+            _record(request, "delete", obj)
+
+    def log_deletions(self, request: HttpRequest, queryset: Any) -> Any:
+        for obj in queryset:
+            _record(request, "delete", obj)
+        return super().log_deletions(request, queryset)
+
+
+def _record(request: HttpRequest, verb: str, obj: Model, details: dict[str, object] | None = None) -> None:
+    assert isinstance(request.user, User)
+    organisation, site = _concerned(obj)
+    action = f"{obj._meta.model_name}.{verb}"
+    now = timezone.now()
+    audit.record(request.user, action, organisation=organisation, site=site, target=str(obj), details=details, now=now)
+
+
+def _concerned(obj: Model) -> tuple[Organisation, Site | None]:
+    match obj:
+        case Organisation():
+            return obj, None
+        case Site():
+            return obj.organisation, obj
+        case ServerKey():
+            return obj.site.organisation, obj.site
+        case Membership():
+            return obj.organisation, None
+    raise TypeError(obj)
+
+
+def _changes(form: Any) -> dict[str, object]:
+    """Return what each changed field held and holds now; of another row its primary key."""
+    now = {name: form.cleaned_data[name] for name in form.changed_data}
+    return {name: [form.initial.get(name), getattr(value, "pk", value)] for name, value in now.items()}
+
+
 class MembershipInline(admin.TabularInline):  # type: ignore[type-arg]
     """Who belongs to an organisation."""
 
@@ -61,7 +119,7 @@ class MembershipInline(admin.TabularInline):  # type: ignore[type-arg]
 
 
 @admin.register(Organisation)
-class OrganisationAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+class OrganisationAdmin(AuditedAdmin):
     """Customers."""
 
     list_display = ["name", "public_id", "created_at"]
@@ -71,7 +129,7 @@ class OrganisationAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
 
 @admin.register(Membership)
-class MembershipAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+class MembershipAdmin(AuditedAdmin):
     """Who may do what, and where."""
 
     list_display = ["user", "organisation", "role", "created_at"]
@@ -82,12 +140,30 @@ class MembershipAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     readonly_fields = ["created_at"]
 
 
+class SiteForm(forms.ModelForm):  # type: ignore[type-arg]
+    """A site's settings, with words for those that do not speak for themselves."""
+
+    class Meta:
+        help_texts = {
+            "confirm_mode": (
+                "What an order from a page needs before it is forwarded. The write key is public, so anybody can send"
+                " an order with it; only the site's backend has its server key. This concerns pages' events with a"
+                " transaction_id."
+            ),
+            "confirm_minutes": (
+                "How many minutes such an order waits for the backend's event with the same transaction_id. After"
+                " that it is forwarded anyway, or not at all, as chosen above."
+            ),
+        }
+
+
 @admin.register(Site)
-class SiteAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+class SiteAdmin(AuditedAdmin):
     """Sites with their settings; the write key is public and may be copied, not changed."""
 
-    list_display = ["name", "organisation", "domain", "currency", "consent_policy", "created_at"]
-    list_filter = ["consent_policy", "currency"]
+    form = SiteForm
+    list_display = ["name", "organisation", "domain", "currency", "consent_policy", "confirm_mode", "created_at"]
+    list_filter = ["consent_policy", "confirm_mode", "currency"]
     search_fields = ["name", "organisation__name", "write_key"]
     list_select_related = ["organisation"]
     raw_id_fields = ["organisation"]
@@ -95,7 +171,7 @@ class SiteAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
 
 @admin.register(ServerKey)
-class ServerKeyAdmin(NoHashLookups):
+class ServerKeyAdmin(AuditedAdmin, NoHashLookups):
     """Server keys by their first characters. They are made on the site's page, where their secret is shown once."""
 
     list_display = ["prefix", "site", "name", "last_used_at", "revoked_at", "created_at"]
@@ -143,3 +219,43 @@ class EventAdmin(HistoryAdmin):
         ("What", {"fields": ["value", "currency", "transaction_id", "properties"]}),
         ("Who", {"fields": ["external_id", "visitor_id", "session_id", "msclkid", "consent"]}),
     ]
+
+
+@admin.register(Adjustment)
+class AdjustmentAdmin(HistoryAdmin):
+    """Corrections of orders as backends said them. What came of one is among the deliveries."""
+
+    list_display = [
+        "adjustment_id",
+        "type",
+        "site",
+        "transaction_id",
+        "event_id",
+        "value",
+        "currency",
+        "occurred_at",
+        "received_at",
+        "planned_at",
+    ]
+    list_filter = ["type", "received_at"]
+    search_fields = ["adjustment_id__exact", "transaction_id__exact", "event_id__exact"]
+    list_select_related = ["site"]
+    ordering = ["-pk"]
+    fieldsets = [
+        (None, {"fields": ["adjustment_id", "site", "type"]}),
+        ("Which order", {"fields": ["transaction_id", "event_id"]}),
+        ("What", {"fields": ["value", "currency"]}),
+        ("When", {"fields": ["occurred_at", "received_at", "planned_at"]}),
+    ]
+
+
+@admin.register(AuditEntry)
+class AuditEntryAdmin(HistoryAdmin):
+    """What people changed, for every customer."""
+
+    list_display = ["created_at", "actor_name", "action", "target", "site", "organisation"]
+    list_filter = ["created_at", "action"]
+    search_fields = ["action", "target", "actor_name", "organisation__name", "site__name"]
+    list_select_related = ["site", "organisation"]
+    ordering = ["-pk"]
+    fields = ["created_at", "actor_name", "actor", "action", "target", "site", "organisation", "details"]

@@ -3,15 +3,17 @@
 from django.contrib.admin.sites import site as admin_site
 from django.contrib.auth.models import User
 from django.db import connection
+from django.db.models import Model
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
+from ingest import audit
 from ingest.admin import CappedPaginator
-from ingest.models import Click, Event, Membership, Organisation, ServerKey, Site
+from ingest.models import Adjustment, AuditEntry, Click, Event, Membership, Organisation, Role, ServerKey, Site
 from tests.cast import CLICK_ID, NOON, CastTestCase, make_site, make_user, store_event
 
-MODELS = (Organisation, Membership, Site, ServerKey, Click, Event)
-HISTORY = (Click, Event)
+MODELS = (Organisation, Membership, Site, ServerKey, Click, Event, Adjustment, AuditEntry)
+HISTORY = (Click, Event, Adjustment, AuditEntry)
 HASH = "ec81f3ac7b2b19675bab9d54cf416f9f18cff87c97da5cca82c0f0891bc40602"
 
 
@@ -30,6 +32,8 @@ class AdminTests(CastTestCase):
         ServerKey.objects.mint(site)
         Click.objects.create(site=site, msclkid=CLICK_ID, visitor_id=name, captured_at=NOON)
         store_event(site, email_sha256=HASH, phone_sha256=HASH)
+        site.adjustments.create(adjustment_id=name, type="retract", event_id=name, occurred_at=NOON, received_at=NOON)
+        audit.record(cls.staff, "site.change", organisation=site.organisation, site=site, target=name, now=NOON)
 
     def setUp(self) -> None:
         self.client.force_login(self.staff)
@@ -106,3 +110,73 @@ class AdminTests(CastTestCase):
     def test_the_customer_has_no_access(self) -> None:
         self.client.force_login(self.alice)
         self.assertEqual(self.client.get(reverse("admin:ingest_event_changelist")).status_code, 302)
+
+    def test_history_begins_with_the_newest(self) -> None:
+        self.add_rows("second")
+        for model in (Adjustment, AuditEntry):
+            page = self.client.get(reverse(f"admin:ingest_{model._meta.model_name}_changelist"))
+            listed = list(page.context["cl"].result_list)
+            self.assertEqual(listed, list(model._default_manager.order_by("-pk")))
+
+
+class SettingsTests(CastTestCase):
+    """Staff set what a customer's site, people and keys are, and the customer's audit log says so."""
+
+    def setUp(self) -> None:
+        self.staff = User.objects.create_superuser("staff", "staff@example.com", "correct horse battery")
+        self.client.force_login(self.staff)
+
+    def post(self, model: type[Model], pk: int, **changed: object) -> None:
+        """Fill in the row's form as a browser would, but for what is changed, and send it."""
+        url = reverse(f"admin:ingest_{model._meta.model_name}_change", args=[pk])
+        page = self.client.get(url)
+        forms = [page.context["adminform"].form]
+        for inline in page.context["inline_admin_formsets"]:
+            forms += [inline.formset.management_form, *inline.formset.initial_forms]
+        fields = [form[name] for form in forms for name in form.fields]
+        held = {field.html_name: field.value() for field in fields if field.value() is not None}
+        held |= {field.html_initial_name: field.value() for field in fields if field.field.show_hidden_initial}
+        response = self.client.post(url, held | changed)
+        self.assertRedirects(response, reverse(f"admin:ingest_{model._meta.model_name}_changelist"))
+
+    def logged(self) -> list[tuple[str, str, dict[str, object]]]:
+        entries = AuditEntry.objects.filter(organisation=self.site.organisation, actor=self.staff).order_by("pk")
+        return list(entries.values_list("action", "target", "details"))
+
+    def test_whether_orders_wait_for_the_backend_is_set_per_site(self) -> None:
+        page = self.client.get(reverse("admin:ingest_site_change", args=[self.site.pk]))
+        self.assertContains(page, "What an order from a page needs before it is forwarded.")
+        self.post(Site, self.site.pk, confirm_mode="wait", confirm_minutes=90)
+        self.site.refresh_from_db()
+        self.assertEqual((self.site.confirm_mode, self.site.confirm_minutes), ("wait", 90))
+
+    def test_a_changed_setting_is_logged_from_what_to_what(self) -> None:
+        self.post(Site, self.site.pk, confirm_mode="require")
+        details = {"confirm_mode": ["off", "require"]}
+        self.assertEqual(self.logged(), [("site.change", "Harbor & Pine", details)])
+        self.assertEqual(AuditEntry.objects.get().site, self.site)
+
+    def test_a_changed_role_is_logged_wherever_it_is_changed(self) -> None:
+        bob = Membership.objects.get(user=self.bob)
+        self.post(Membership, bob.pk, role=Role.ADMIN)
+        self.post(Organisation, self.site.organisation_id, **{"memberships-1-role": Role.VIEWER})
+        changes = [(action, details) for action, _, details in self.logged() if action == "membership.change"]
+        self.assertEqual(
+            [details for _, details in changes], [{"role": ["marketer", "admin"]}, {"role": ["admin", "viewer"]}]
+        )
+
+    def test_a_revoked_key_is_logged_without_its_secret(self) -> None:
+        key, secret = ServerKey.objects.mint(self.site)
+        self.post(ServerKey, key.pk, revoked_at_0="2026-11-21", revoked_at_1="12:00:00")
+        [(action, target, details)] = self.logged()
+        self.assertEqual((action, target), ("serverkey.change", f"{key.prefix}…"))
+        self.assertEqual(details, {"revoked_at": [None, "2026-11-21 12:00:00+00:00"]})
+        self.assertNotIn(secret, repr(AuditEntry.objects.values()))
+
+    def test_what_is_added_and_deleted_is_logged(self) -> None:
+        add = {"user": self.charlie.pk, "organisation": self.site.organisation_id, "role": Role.VIEWER}
+        self.client.post(reverse("admin:ingest_membership_add"), add)
+        added = Membership.objects.get(user=self.charlie, organisation=self.site.organisation)
+        self.client.post(reverse("admin:ingest_membership_delete", args=[added.pk]), {"post": "yes"})
+        self.assertEqual([action for action, _, _ in self.logged()], ["membership.add", "membership.delete"])
+        self.assertFalse(Membership.objects.filter(pk=added.pk).exists())
