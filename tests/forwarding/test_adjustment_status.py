@@ -4,6 +4,7 @@ from decimal import Decimal
 from typing import Any
 
 from forwarding.models import Correction, Delivery, Kind, Said, Skip, Status
+from forwarding.planning import plan_all
 from ingest.models import Adjustment, ServerKey, Site
 from tests.cast import NOON, CastTestCase, make_account, store_event
 
@@ -66,6 +67,15 @@ class AdjustmentStatusTests(CastTestCase):
         self.assertEqual(first["adjustment_time"], "2026-11-21T12:00:00Z")
         self.assertEqual((other["account_id"], other["reason"]), ("138204418", "applied"))
         self.assertEqual(other["explanation"]["title"], "Corrected before it was sent")
+
+    def test_an_order_that_comes_later_ends_the_wait(self) -> None:
+        store_event(self.site, transaction_id="1042", value=Decimal("79.99"))
+        plan_all(NOON)
+        answer = self.get().json()
+        self.assertIs(answer["waiting_for_order"], False)
+        [correction] = answer["adjustments"]
+        self.assertEqual((correction["status"], correction["reason"]), ("skipped", "applied"))
+        self.assertEqual(Delivery.objects.get(kind=Kind.CONVERSION).value, Decimal("59.990"))
 
     def test_its_cost_does_not_grow_with_the_accounts(self) -> None:
         for n in range(4):
