@@ -8,7 +8,7 @@ the conversion is delivered and Microsoft has had time to process it.
 import copy
 import uuid
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -108,21 +108,38 @@ def _line(row: Delivery, statement: Statement, now: datetime) -> Correction:
     )
 
 
-def correct_by_hand(delivery: Delivery, said: Said, value: Decimal | None, actor: User, now: datetime) -> Delivery:
-    """Restate or retract a conversion because a person says so; return the row that carries it.
+def correct_by_hand(
+    conversions: Iterable[Delivery], said: Said, value: Decimal | None, actor: User | None, now: datetime
+) -> list[Move]:
+    """Restate or retract conversions because a person says so; return what moves in the counts.
 
-    Call it inside a transaction. The conversion may be unsent, in which case it is changed itself.
+    Call it inside a transaction. A conversion may be unsent, in which case it is changed itself.
     """
-    key = f"hand:{uuid.uuid4()}"
-    currency = delivery.currency if value is not None else ""
-    write_down([Statement(delivery, key, said, value, currency, now, delivery.event_id, said_by=actor)], now)
-    settle([delivery.pk], now)
-    return Delivery.objects.select_related("correction").get(account_id=delivery.account_id, dedupe_key=key)
+    statements = [
+        Statement(
+            original=conversion,
+            key=f"hand:{uuid.uuid4()}",
+            said=said,
+            value=value,
+            currency="" if value is None else conversion.currency,
+            occurred_at=now,
+            event_id=conversion.event_id,
+            said_by=actor,
+        )
+        for conversion in conversions
+    ]
+    write_down(statements, now)
+    return settle({statement.original.pk for statement in statements}, now)
 
 
-@transaction.atomic
-def settle(original_ids: Collection[int], now: datetime) -> None:
-    """Bring what Microsoft counts for these conversions in line with their ledgers. Bounded queries."""
+def settle(original_ids: Collection[int], now: datetime) -> list[Move]:
+    """Bring what Microsoft counts for these conversions in line with their ledgers. Bounded queries.
+
+    Call it inside a transaction, and record the moves that it returns last of all: whoever has the counts' rows may
+    wait for no other row, or two writers could wait for each other.
+    """
+    if not original_ids:
+        return []
     accounts = Delivery.objects.filter(pk__in=original_ids).values_list("account_id", flat=True)
     on_their_way = lock_accounts(set(accounts))
     conversions = Delivery.objects.filter(pk__in=original_ids, kind=Kind.CONVERSION)
@@ -147,7 +164,7 @@ def settle(original_ids: Collection[int], now: datetime) -> None:
         changed += its.settle_corrections()
     change_deliveries(originals, _OF_ORIGINAL)
     change_deliveries(changed, _OF_CORRECTION)
-    record_moves(moves, now)
+    return moves
 
 
 class _Ledger:
@@ -288,6 +305,7 @@ def parked_until(original: Delivery, now: datetime) -> datetime:
     return max(now, (original.expires_at or now) - CLOCK_MARGIN)
 
 
+@transaction.atomic
 def release(now: datetime) -> int:
     """Let corrections go whose conversion was delivered, or will never be; return how many conversions were settled."""
     parked = Delivery.objects.filter(
@@ -297,8 +315,7 @@ def release(now: datetime) -> int:
         next_attempt_at=F("expires_at") - CLOCK_MARGIN,
     )
     ready = set(parked.values_list("original_id", flat=True)[:RELEASED_AT_ONCE])
-    if ready:
-        settle(ready, now)
+    record_moves(settle(ready, now), now)
     return len(ready)
 
 

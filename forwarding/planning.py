@@ -49,11 +49,12 @@ def plan_batch(now: datetime, limit: int = PLAN_BATCH) -> int:
         return 0
     accounts = _accounts_of({event.site_id for event in events} | {each.site_id for each in adjustments})
     mappings = _mappings_of(accounts)
-    _plan_conversions([event for event in events if event.name != REFUND_EVENT], accounts, mappings, now)
+    moves = _plan_conversions([event for event in events if event.name != REFUND_EVENT], accounts, mappings, now)
     failpoints.reach(failpoints.HALF_PLANNED)
-    _plan_corrections(events, adjustments, accounts, mappings, now)
+    moves += _plan_corrections(events, adjustments, accounts, mappings, now)
     Event.objects.filter(pk__in=[event.pk for event in events]).update(planned_at=now)
     Adjustment.objects.filter(pk__in=[each.pk for each in adjustments]).update(planned_at=now)
+    record_moves(moves, now)  # once and last, as everywhere: who has the counts' rows waits for nobody
     return len(events) + len(adjustments)
 
 
@@ -74,17 +75,15 @@ def _mappings_of(accounts: _Accounts) -> _Mappings:
     return {(mapping.account_id, mapping.event_name): mapping for mapping in rows}
 
 
-def _plan_conversions(events: Sequence[Event], accounts: _Accounts, mappings: _Mappings, now: datetime) -> None:
+def _plan_conversions(events: Sequence[Event], accounts: _Accounts, mappings: _Mappings, now: datetime) -> list[Move]:
     waits = Settle(timedelta(seconds=settings.CLICK_SETTLE_SECONDS), timedelta(seconds=settings.GOAL_SETTLE_SECONDS))
     meeting = meet(_drafts(events, accounts, mappings, now, waits), now, waits.click)
     shift_to_free_seconds(meeting.seeking_seconds())
     _store(meeting)
-    record_moves([*(Move(row, None, row.status) for row in meeting.new), *meeting.moves()], now)
+    moves = [*(Move(row, None, row.status) for row in meeting.new), *meeting.moves()]
     write_down(meeting.statements, now)
     has_new_lines = {statement.original.pk for statement in meeting.statements}
-    to_settle = has_new_lines | (meeting.corrected & meeting.changed.keys())
-    if to_settle:
-        settle(to_settle, now)
+    return moves + settle(has_new_lines | (meeting.corrected & meeting.changed.keys()), now)
 
 
 def _store(meeting: Meeting) -> None:
@@ -120,7 +119,7 @@ def _plan_corrections(
     accounts: _Accounts,
     mappings: _Mappings,
     now: datetime,
-) -> None:
+) -> list[Move]:
     """Let refunds and adjustments meet their conversions: those of this batch, and those that waited for its orders."""
     refunds = [event for event in events if event.name == REFUND_EVENT]
     store_refunds(refunds, accounts, mappings, now)
@@ -128,9 +127,7 @@ def _plan_corrections(
     to_correct = [*adjustments, *waiting_adjustments(events)] if events else adjustments
     statements = adjustment_statements(to_correct, accounts)
     write_down(statements, now)
-    to_settle |= {statement.original.pk for statement in statements}
-    if to_settle:
-        settle(to_settle, now)
+    return settle(to_settle | {statement.original.pk for statement in statements}, now)
 
 
 def _orders(events: Iterable[Event], accounts: _Accounts) -> set[tuple[int, str]]:
