@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
+from django.db.models import Q
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.csrf import csrf_exempt
 
@@ -25,9 +26,9 @@ def event_status(request: HttpRequest, event_id: str) -> HttpResponse:
     event = Event.objects.filter(site=key.site, event_id=_without_nul(event_id)).first()
     if event is None:
         return problem(404, "event_not_found", "No event of this site has this event_id.")
-    rows = event.deliveries.select_related("account__connection").order_by("account_id", "pk")
+    rows = event.deliveries.select_related("account__connection", "original__event").order_by("account_id", "pk")
     conversions = [row for row in rows if row.kind == Kind.CONVERSION]
-    adjustments = [row for row in rows if row.kind != Kind.CONVERSION]
+    adjustments = _adjustments_of(event, conversions)
     return JsonResponse(
         {
             "event_id": event.event_id,
@@ -39,7 +40,7 @@ def event_status(request: HttpRequest, event_id: str) -> HttpResponse:
             "currency": event.currency or None,
             "transaction_id": event.transaction_id or None,
             "planned": event.planned_at is not None,
-            "deliveries": [_delivery(row) for row in conversions],
+            "deliveries": [_conversion(row) for row in conversions],
             "adjustments": [_adjustment(row) for row in adjustments],
         }
     )
@@ -86,6 +87,20 @@ def _without_nul(said: str) -> str:
     return "" if "\0" in said else said
 
 
+def _adjustments_of(event: Event, conversions: list[Delivery]) -> list[Delivery]:
+    """Return the corrections of an event's conversions, and those that the event itself is, such as a refund."""
+    corrections = Delivery.objects.exclude(kind=Kind.CONVERSION).select_related("account__connection")
+    return list(corrections.filter(Q(event=event) | Q(original__in=conversions)).order_by("account_id", "pk"))
+
+
+def _conversion(delivery: Delivery) -> dict[str, Any]:
+    return _delivery(delivery) | {
+        "same_order_as": _other_event(delivery),
+        "value_at_microsoft": _value_at_microsoft(delivery),
+        "retracted_at": _moment(delivery.retracted_at),
+    }
+
+
 def _adjustment(correction: Delivery) -> dict[str, Any]:
     return _delivery(correction) | {
         "type": correction.kind,
@@ -105,6 +120,7 @@ def _delivery(delivery: Delivery) -> dict[str, Any]:
         "currency": delivery.currency or None,
         "click_id": delivery.msclkid or None,
         "click_found_by": delivery.click_source or None,
+        "possibly_sent_twice": delivery.possibly_twice,
         "attempts": delivery.attempts,
         "next_attempt_at": _moment(delivery.next_attempt_at),
         "delivered_at": _moment(delivery.delivered_at),
@@ -113,6 +129,18 @@ def _delivery(delivery: Delivery) -> dict[str, Any]:
         if words is None
         else {"title": words.title, "cause": words.cause, "fix": words.fix or None},
     }
+
+
+def _other_event(delivery: Delivery) -> str | None:
+    """Return the event whose conversion stands for this one's order too."""
+    return delivery.original.event.event_id if delivery.original else None
+
+
+def _value_at_microsoft(delivery: Delivery) -> str | None:
+    """Return what Microsoft counts after corrections; null before it has the conversion and after a retraction."""
+    if delivery.delivered_at is None or delivery.retracted_at is not None:
+        return None
+    return _money(delivery.value if delivery.restated_value is None else delivery.restated_value)
 
 
 def _reason(delivery: Delivery) -> str | None:

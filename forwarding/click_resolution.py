@@ -7,8 +7,9 @@ A malformed id never displaces a good one. Lookups are one query a road for a wh
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TypeVar
 
-from django.db.models import Min
+from django.db.models import Min, QuerySet
 
 from forwarding.models import ClickSource
 from ingest.click_ids import is_click_id
@@ -37,6 +38,7 @@ class _Sighting:
 
 
 _Sightings = dict[str, list[_Sighting]]
+Row = TypeVar("Row", Click, Event)
 
 
 def resolve_clicks(site: Site, events: Collection[Event]) -> dict[int, FoundClick]:
@@ -78,14 +80,21 @@ def _first_seen(site: Site, click_ids: Collection[str]) -> dict[str, datetime]:
 
 
 def _clicks_by(site: Site, field: str, wanted: Collection[str]) -> _Sightings:
-    rows = Click.objects.filter(site=site, **{f"{field}__in": wanted}).values_list(field, "captured_at", "msclkid")
+    rows = _with(Click.objects.filter(site=site), field, wanted).values_list(field, "captured_at", "msclkid")
     return _grouped((key, _Sighting(at, msclkid, at)) for key, at, msclkid in rows)
 
 
 def _events_by(site: Site, field: str, wanted: Collection[str]) -> _Sightings:
-    rows = Event.objects.filter(site=site, **{f"{field}__in": wanted}).exclude(msclkid="")
+    rows = _with(Event.objects.filter(site=site), field, wanted).exclude(msclkid="")
     named = rows.values_list(field, "occurred_at", "msclkid")
     return _grouped((key, _Sighting(at, msclkid, None)) for key, at, msclkid in named if is_click_id(msclkid))
+
+
+def _with(rows: "QuerySet[Row]", field: str, wanted: Collection[str]) -> "QuerySet[Row]":
+    """Narrow to rows whose field is one of those. Not empty is said too: of a long list no database concludes it, and
+    the index has only such rows.
+    """
+    return rows.filter(**{f"{field}__in": wanted}).exclude(**{field: ""})
 
 
 def _grouped(sightings: Iterable[tuple[str, _Sighting]]) -> _Sightings:

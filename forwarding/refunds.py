@@ -87,7 +87,7 @@ def attach(orders: Collection[_Order], now: datetime) -> set[int]:
         return set()
     of_orders = Delivery.objects.filter(
         account_id__in={account_id for account_id, _ in orders}, transaction_id__in={order for _, order in orders}
-    )
+    ).exclude(transaction_id="")  # said for the partial index's sake: of a long list it is not concluded
     waiting = of_orders.exclude(kind=Kind.CONVERSION).filter(
         Q(status__in=WAITING) | Q(skip_reason=Skip.NOT_FORWARDED), original=None
     )
@@ -124,9 +124,9 @@ def waiting_adjustments(events: Collection[Event]) -> list[Adjustment]:
     planned = Adjustment.objects.filter(site__in=sites, planned_at__isnull=False)
     if not planned.exists():
         return []
-    orders = {event.transaction_id for event in events if event.transaction_id}
-    found = planned.filter(Q(transaction_id__in=orders) | Q(event_id__in={event.event_id for event in events}))
-    return list(found.exclude(transaction_id="", event_id=""))
+    by_order = planned.filter(transaction_id__in={event.transaction_id for event in events}).exclude(transaction_id="")
+    by_event = planned.filter(event_id__in={event.event_id for event in events}).exclude(event_id="")
+    return [*by_order, *by_event]
 
 
 def adjustment_statements(
@@ -154,18 +154,14 @@ def _standing_conversions(
 ) -> tuple[dict[tuple[int, str], list[Delivery]], dict[int, list[Delivery]]]:
     orders = {each.transaction_id for each in adjustments} | {event.transaction_id for event in events}
     site_of = {account.pk: site_id for site_id, its in accounts.items() for account in its}
-    found = Delivery.objects.filter(
-        Q(transaction_id__in=orders - {""}) | Q(event__in=[event.pk for event in events], transaction_id=""),
-        account_id__in=site_of,
-        kind=Kind.CONVERSION,
-    ).exclude(dedupe_key__startswith=NO_LANE)
+    conversions = Delivery.objects.filter(account_id__in=site_of, kind=Kind.CONVERSION).order_by("pk")
+    standing = conversions.exclude(dedupe_key__startswith=NO_LANE)
     by_order: dict[tuple[int, str], list[Delivery]] = defaultdict(list)
+    for row in standing.filter(transaction_id__in=orders).exclude(transaction_id=""):
+        by_order[site_of[row.account_id], row.transaction_id].append(row)
     by_event: dict[int, list[Delivery]] = defaultdict(list)
-    for row in found.order_by("pk"):
-        if row.transaction_id:
-            by_order[site_of[row.account_id], row.transaction_id].append(row)
-        else:
-            by_event[row.event_id].append(row)
+    for row in standing.filter(event__in=[event.pk for event in events], transaction_id=""):
+        by_event[row.event_id].append(row)
     return by_order, by_event
 
 

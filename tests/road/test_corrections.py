@@ -93,6 +93,13 @@ class TestAfterTheSend(CorrectionsTestCase):
         self.go()
         self.assertEqual((self.booked(), self.sent()), ([None], ["Retract"]))
 
+    def test_the_purchase_tells_its_corrections_and_what_microsoft_counts(self) -> None:
+        self.refund("30.00")
+        self.go()
+        told = self.status(Delivery.objects.get(kind=Kind.CONVERSION).event.event_id)
+        self.assertEqual(told["deliveries"][0]["value_at_microsoft"], "70.000")
+        self.assertEqual([(row["type"], row["value"]) for row in told["adjustments"]], [("restate", "70.000")])
+
     def test_refunds_one_by_one_end_in_a_retraction(self) -> None:
         for part in ("30.00", "50.00", "20.00"):
             self.refund(part)

@@ -86,6 +86,8 @@ class TestBeforeTheSend(MeetingTestCase):
         self.go()
         row = Delivery.objects.get(event__event_id=other["event_id"])
         self.assertEqual((row.skip_reason, row.original), (Skip.SAME_ORDER, self.standing()))
+        [told] = self.status(other["event_id"])["deliveries"]
+        self.assertEqual(told["same_order_as"], self.standing().event.event_id)
 
     def test_they_meet_in_one_batch_too(self) -> None:
         self.browser()
