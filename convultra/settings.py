@@ -292,7 +292,7 @@ UPLOAD_LINGER_SECONDS = _seconds("UPLOAD_LINGER_SECONDS", 30)
 # One call to Microsoft, from the first byte sent to the last one read.
 UPLOAD_TIMEOUT_SECONDS = _seconds("UPLOAD_TIMEOUT_SECONDS", 60)
 # How long an upload belongs to the worker that opened it. Longer than the call it makes, or two would send at once.
-LEASE_SECONDS = _seconds("LEASE_SECONDS", 3 * MINUTE)
+LEASE_SECONDS = _seconds("LEASE_SECONDS", 90)
 if LEASE_SECONDS <= UPLOAD_TIMEOUT_SECONDS:
     raise ImproperlyConfigured("LEASE_SECONDS must be longer than UPLOAD_TIMEOUT_SECONDS.")
 SWEEP_SECONDS = _seconds("SWEEP_SECONDS", 5)

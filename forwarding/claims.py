@@ -6,27 +6,25 @@ workers at once, and n rows always take ceil(n / 1,000) calls. An upload whose w
 lease ends; whoever takes it over sends the same rows, in the same order, as the same bytes.
 """
 
-import logging
-import uuid
 from collections.abc import Collection
 from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Exists, F, OuterRef, Q, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 
+from forwarding import developer_token
+from forwarding.breaker import ACCOUNT_OPENS_AT
 from forwarding.counts import Move, record_moves
-from forwarding.models import WAITING, Attempt, Delivery, Hold, Kind, Operation, Status, Upload
-from forwarding.retry import CLOCK_MARGIN, CONVERSION_LIFE
+from forwarding.dead_workers import end_if_deadly, lease_end, take_over
+from forwarding.models import WAITING, Delivery, Hold, Kind, Operation, Status, Upload
+from forwarding.retry import CONVERSION_LIFE, LAST_DAYS
 from ingest.models import ConfirmMode
 from integrations.models import AdAccount, Connection
 
 MAX_ROWS = 1000  # cm/applyofflineconversions
-MAX_TAKEOVERS = 3
 # Our own word in the column of Microsoft's symbols: nothing was sent, its 90 days ran out here.
 EXPIRED_SYMBOL = "Expired"
-
-logger = logging.getLogger(__name__)
 
 
 def may_send(account: AdAccount, now: datetime) -> bool:
@@ -36,7 +34,10 @@ def may_send(account: AdAccount, now: datetime) -> bool:
 
 
 def accounts_to_serve(now: datetime) -> list[int]:
-    """Return the accounts that have something to send, or an upload whose worker died; not those being served now."""
+    """Return the accounts that have something to send, or an upload whose worker died; not those being served now.
+
+    While our developer token is refused there is none, or the one that asks whether it is good again.
+    """
     due = Delivery.objects.due(now).filter(account=OuterRef("pk")).order_by()
     being_served = Upload.objects.filter(account=OuterRef("pk"), finished_at__isnull=True, leased_until__gt=now)
     abandoned = Upload.objects.filter(account=OuterRef("pk"), finished_at__isnull=True, leased_until__lte=now)
@@ -46,37 +47,75 @@ def accounts_to_serve(now: datetime) -> list[int]:
         connection__status=Connection.Status.CONNECTED,
     )
     wanted = ready.filter(Exists(due) | Exists(abandoned)).exclude(Exists(being_served))
-    return list(wanted.order_by("pk").values_list("pk", flat=True))
+    return list(wanted.order_by("pk").values_list("pk", flat=True)[: developer_token.accounts_at_once(now)])
 
 
 @transaction.atomic
 def claim(account_id: int, operation: Operation, now: datetime) -> Upload | None:
     """Open the account's next upload, or take over one whose worker died; None when there is nothing to send now.
 
-    None also while a batch that is not full still waits for company (`UPLOAD_LINGER_SECONDS`).
+    None also while a batch that is not full still waits for company (`UPLOAD_LINGER_SECONDS`), and while another call
+    is the one that is let through to see whether Microsoft serves us again.
     """
     rows = AdAccount.objects.select_related("connection", "site").select_for_update(of=("self",), no_key=True)
-    account = rows.filter(pk=account_id).first()
+    account = developer_token.with_refusals(rows).filter(pk=account_id).first()
     if account is None or not may_send(account, now):
         return None
-    upload = Upload.objects.filter(account=account, operation=operation, finished_at__isnull=True).first()
-    if upload is not None:
-        upload.account = account
-        return _take_over(upload, now) if upload.leased_until <= now else None
-    due = _in_turn(Delivery.objects.due(now).filter(account=account, expires_at__gt=now), operation)
-    if account.site.confirm_mode == ConfirmMode.REQUIRE:
-        due = due.exclude(hold_reason=Hold.CONFIRMATION)
+    opened = list(Upload.objects.filter(account=account, finished_at__isnull=True))
+    is_probe = account.failed_calls >= ACCOUNT_OPENS_AT
+    if any(each.leased_until > now and (is_probe or each.operation == operation) for each in opened):
+        return None
+    abandoned = next((each for each in opened if each.operation == operation), None)
+    if abandoned is not None:
+        abandoned.account = account
+        if not _is_free(abandoned):
+            return None
+        if not end_if_deadly(abandoned, now):
+            return take_over(abandoned, now) if developer_token.let_through(account, now) else None
+    return _open(account, operation, now)
+
+
+def _is_free(abandoned: Upload) -> bool:
+    """Lock an upload whose lease has ended, unless its worker is alive and marking it right now: nobody waits here."""
+    still_open = Upload.objects.filter(pk=abandoned.pk, lease_token=abandoned.lease_token, finished_at__isnull=True)
+    return still_open.select_for_update(skip_locked=True, no_key=True).exists()
+
+
+def _open(account: AdAccount, operation: Operation, now: datetime) -> Upload | None:
     most = account.batch_limit or MAX_ROWS
-    listed = list(due.values_list("pk", flat=True)[:most])
-    if not listed or (len(listed) < most and _waits_for_company(listed[0], now)):
+    listed = _next_rows(_due(account, operation, now), most, now)
+    lingered_since = now - timedelta(seconds=settings.UPLOAD_LINGER_SECONDS)
+    if not listed or (len(listed) < most and min(listed.values()) > lingered_since):
+        return None
+    if not developer_token.let_through(account, now):
         return None
     return Upload.objects.create(
         account=account,
         operation=operation,
-        delivery_ids=listed,
+        delivery_ids=list(listed),
         started_at=now,
-        leased_until=_lease_end(now),
+        leased_until=lease_end(now),
     )
+
+
+def _due(account: AdAccount, operation: Operation, now: datetime) -> QuerySet[Delivery]:
+    due = _in_turn(Delivery.objects.due(now).filter(account=account, expires_at__gt=now), operation)
+    if account.site.confirm_mode == ConfirmMode.REQUIRE:
+        due = due.exclude(hold_reason=Hold.CONFIRMATION)
+    return due
+
+
+def _next_rows(due: QuerySet[Delivery], most: int, now: datetime) -> dict[int, datetime]:
+    """Return what goes out next and since when it is due: what soon expires first, then what has waited longest.
+
+    Two queries, so that an index serves either order.
+    """
+    last_days = now + LAST_DAYS
+    columns = ("pk", "next_attempt_at")
+    listed = dict(due.filter(expires_at__lte=last_days).order_by("expires_at", "pk").values_list(*columns)[:most])
+    if len(listed) < most:
+        listed |= dict(due.filter(expires_at__gt=last_days).values_list(*columns)[: most - len(listed)])
+    return listed
 
 
 def _in_turn(due: QuerySet[Delivery], operation: Operation) -> QuerySet[Delivery]:
@@ -88,62 +127,6 @@ def _in_turn(due: QuerySet[Delivery], operation: Operation) -> QuerySet[Delivery
         original=OuterRef("original"), status__in=WAITING, adjustment_time__lt=OuterRef("adjustment_time")
     ).exclude(kind=Kind.CONVERSION)
     return due.filter(original__status=Status.DELIVERED).exclude(Exists(before))
-
-
-def _waits_for_company(oldest: int, now: datetime) -> bool:
-    lingered_since = now - timedelta(seconds=settings.UPLOAD_LINGER_SECONDS)
-    return Delivery.objects.filter(pk=oldest, next_attempt_at__gt=lingered_since).exists()
-
-
-def _lease_end(now: datetime) -> datetime:
-    return now + timedelta(seconds=settings.LEASE_SECONDS)
-
-
-def _take_over(upload: Upload, now: datetime) -> Upload | None:
-    """Go on with an upload whose worker died; halve it, down to the one row, when workers keep dying over it."""
-    if upload.takeovers >= MAX_TAKEOVERS:
-        if len(upload.delivery_ids) == 1:
-            _set_aside(upload, now)
-            return None
-        # The rows that leave are due as before: their turn comes after this half's.
-        half = len(upload.delivery_ids) // 2
-        _note_unknown(upload, upload.delivery_ids[half:], "The worker that sent it died.", now)
-        upload.delivery_ids = upload.delivery_ids[:half]
-        upload.takeovers = 0
-    upload.takeovers += 1
-    upload.lease_token = uuid.uuid4()
-    upload.leased_until = _lease_end(now)
-    upload.save(update_fields=["delivery_ids", "takeovers", "lease_token", "leased_until"])
-    logger.warning("Upload %s of account %s was taken over", upload.public_id, upload.account.account_id)
-    return upload
-
-
-def _note_unknown(upload: Upload, delivery_ids: list[int], message: str, now: datetime) -> None:
-    """Count an attempt for rows that may have been sent: from now on nobody may change what they are known by."""
-    Delivery.objects.filter(pk__in=delivery_ids).update(attempts=F("attempts") + 1, changed_at=now)
-    Attempt.objects.bulk_create(
-        Attempt(delivery_id=pk, upload=upload, outcome=Attempt.Outcome.UNKNOWN, error_message=message, created_at=now)
-        for pk in delivery_ids
-    )
-
-
-def _set_aside(upload: Upload, now: datetime) -> None:
-    """Stop sending a row that killed its worker every time; a person looks at it before it expires."""
-    upload.finished_at = now
-    upload.error = f"Its worker died {upload.takeovers + 1} times over this one conversion."
-    upload.save(update_fields=["finished_at", "error"])
-    delivery = Delivery.objects.get(pk=upload.delivery_ids[0])
-    before = delivery.status
-    delivery.status = Status.RETRYING
-    delivery.hold_reason = Hold.OPERATOR
-    delivery.next_attempt_at = (delivery.expires_at or now) - CLOCK_MARGIN
-    delivery.error_message = upload.error
-    delivery.last_upload = upload
-    delivery.changed_at = now
-    delivery.save()
-    _note_unknown(upload, [delivery.pk], upload.error, now)
-    record_moves([Move(delivery, before, delivery.status)], now)
-    logger.error("Delivery %s was set aside: %s", delivery.public_id, upload.error)
 
 
 @transaction.atomic

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from forwarding.claims import EXPIRED_SYMBOL
+from forwarding.dead_workers import WORKER_DIED
 from forwarding.models import WAITING, Delivery, Hold, Skip, Status
+from forwarding.unserved import Unserved
 from integrations.microsoft_ads.errors import WhatToDo, what_to_do
 from integrations.models import AdAccount
 
@@ -126,6 +128,12 @@ _EXPIRED_HERE = Words(
     "Nothing can be done for this one. The log shows what it waited for.",
 )
 
+_SENT_AGAIN = "The same is sent again, and where it has a click ID Microsoft counts it once."
+NO_ANSWER = Words(
+    "Microsoft did not answer",
+    f"The call was sent and no whole answer came back, so the outcome is unknown. {_SENT_AGAIN}",
+)
+
 _BY_CODE: dict[int, Words] = {
     5603: _CLICK_MISSING,
     5604: _CLICK_INVALID,
@@ -158,6 +166,26 @@ _BY_CODE: dict[int, Words] = {
 }
 _BY_SYMBOL: dict[str, Words] = {
     EXPIRED_SYMBOL: _EXPIRED_HERE,
+    WORKER_DIED: Words(
+        "Set aside",
+        "A worker died over this conversion every time. It goes out once more before it is 90 days old.",
+        "Ask the operator of this Convultra to look at the worker's log.",
+    ),
+    Unserved.UNREACHABLE: Words(
+        "Microsoft could not be reached", "No connection came about, so nothing was sent. It goes out later."
+    ),
+    Unserved.NO_ANSWER: NO_ANSWER,
+    Unserved.SERVER_ERROR: Words(
+        "Microsoft answered with an error", f"Something went wrong on Microsoft's side of the call. {_SENT_AGAIN}"
+    ),
+    Unserved.NOT_UNDERSTOOD: Words(
+        "Microsoft's answer was not understood",
+        f"What came back is nothing that Microsoft documents, so the outcome is unknown. {_SENT_AGAIN}",
+    ),
+    Unserved.NO_TOKEN: Words(
+        "Microsoft's sign-in did not answer",
+        "Microsoft gave no access just then, so nothing was sent. It goes out later.",
+    ),
     "OfflineConversionMSClickIdNullOrEmpty": _CLICK_MISSING,
     "OfflineConversionMSClickIdInvalid": _CLICK_INVALID,
     "OfflineConversionNameInvalid": _GOAL_UNKNOWN,
@@ -188,12 +216,6 @@ _BY_WHAT_TO_DO: dict[WhatToDo, Words] = {
     WhatToDo.RETRY: _BUSY,
 }
 
-NO_ANSWER = Words(
-    "Microsoft did not answer",
-    "The call was sent and no whole answer came back, so the outcome is unknown. The same is sent again; Microsoft "
-    "counts it once.",
-)
-
 PAUSED = Words(
     "Forwarding is paused",
     "Somebody paused this account. Its conversions are kept.",
@@ -223,7 +245,8 @@ HOLDS: dict[Hold, Words] = {
         "Waits for your backend", "This site waits for the backend's event of the same order before it forwards it."
     ),
     Hold.UNAVAILABLE: Words(
-        "Microsoft is not answering", "Several calls in a row failed. One is tried now and then until one succeeds."
+        "Microsoft is not answering",
+        "Calls to Microsoft fail, or it asked us to wait. One is made now and then until one succeeds.",
     ),
     Hold.BY_HAND: Words("Held by a person", "Somebody holds this conversion back.", "Release it when it may go out."),
 }

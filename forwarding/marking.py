@@ -12,27 +12,25 @@ from datetime import UTC, datetime, timedelta
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import F, Q, QuerySet
+from django.db.models import F
 
 from convultra import failpoints
+from forwarding.account_holds import hold, hold_account, note_served, note_unserved
 from forwarding.adjusting import record_adjusted
 from forwarding.counts import Move, record_moves
+from forwarding.dead_workers import mark_possibly_twice
+from forwarding.lira import has_another_name
 from forwarding.models import MAX_MESSAGE_CHARS, MAX_SYMBOL_CHARS, Attempt, Delivery, Hold, Operation, Status, Upload
-from forwarding.retry import Verdict, Waits, after_no_answer, after_refusal
+from forwarding.poison import Next, after_fault, half, small
+from forwarding.retry import SAME_TURN, Verdict, Waits, after_no_answer, after_refusal
+from forwarding.small_calls import look_among
+from forwarding.unserved import is_unserved, may_be_one_rows_doing, said_by
 from forwarding.upload_rows import UploadRow, among
-from integrations.microsoft_ads.errors import MicrosoftAdsError, WhatToDo
+from integrations.microsoft_ads.errors import MicrosoftAdsError, TokenError, WhatToDo, urgency
 from integrations.microsoft_ads.shapes import ApplyResult, ItemError
-from integrations.models import AdAccount, Connection
+from integrations.models import AdAccount
 
-# What stops a whole account, for how long before it is asked again, and under which name.
-_ACCOUNT_HOLDS = {
-    WhatToDo.PERMISSION: (Hold.PERMISSION, timedelta(hours=1)),
-    WhatToDo.ACCOUNT: (Hold.ACCOUNT_INACTIVE, timedelta(hours=1)),
-    WhatToDo.OPERATOR: (Hold.OPERATOR, timedelta(minutes=15)),
-    # Renewed and refused again: most likely our developer token, so nobody is told to sign in again.
-    WhatToDo.RENEW_TOKEN: (Hold.OPERATOR, timedelta(minutes=15)),
-}
-
+# What may be said of a whole call because of one of its rows.
 _ABOUT_CONTENT = frozenset(
     {
         WhatToDo.REFUSE,
@@ -41,9 +39,12 @@ _ABOUT_CONTENT = frozenset(
         WhatToDo.GOAL_TOO_NEW,
         WhatToDo.WAIT_FOR_TIME,
         WhatToDo.SPLIT,
-        WhatToDo.UNKNOWN,
     }
 )
+# What stops the whole account when it is said of every row of a call.
+_OF_ACCOUNT = frozenset({WhatToDo.RECONNECT, WhatToDo.PERMISSION, WhatToDo.ACCOUNT, WhatToDo.THROTTLE})
+# What is ours to mend in the call itself: its headers, its operation, its version (guides/operation-error-codes).
+_ABOUT_THE_CALL = frozenset({100, 116, 204, 205, 210, 303, 474, *range(513, 518), 1029, 1030, 1031, 1102, 1490, 5600})
 
 logger = logging.getLogger(__name__)
 
@@ -75,17 +76,18 @@ def record_answer(
         )
         if not is_ours:
             return False
+        stop = _stop_of_all(refused, len(deliveries))
+        if stop is not None:
+            hold_account(upload.account, stop, None, now)
+            return True
+        note_served(upload.account, len(deliveries))
         named = {delivery.pk for delivery, _ in refused}
-        _release_account(upload.account, len(deliveries))
         taken = [delivery for delivery in deliveries if delivery.pk not in named]
         moves = _mark_delivered(taken, upload, now)
         if upload.operation == Operation.ADJUSTMENTS:
             moves += record_adjusted(taken, now)
         failpoints.reach(failpoints.HALF_MARKED)
         moves += _mark_refused(refused, upload, now)
-        if any(error.what_to_do == WhatToDo.GOAL for _, error in refused):
-            # Perhaps it is only called something else by now: the next sweep reads the goals.
-            AdAccount.objects.filter(pk=upload.account_id).update(next_sync_at=now)
         # Once and last: who takes the counts' rows waits for nobody any more, so writers cannot block in a ring.
         record_moves(moves, now)
     return True
@@ -110,16 +112,52 @@ def record_failure(
         )
         if not is_ours:
             return False
-        said = ItemError(error.code, error.symbol, error.message)
         moves: list[Move] = []
-        if error.outcome_unknown:
-            moves = _mark(deliveries, _same_again(deliveries, error, now), said, Attempt.Outcome.UNKNOWN, upload, now)
+        if is_unserved(error):
+            moves = _mark_unserved(upload, deliveries, error, now)
         elif _is_about_content(error):
-            moves = _narrow_down(upload, deliveries, said, error.what_to_do, now)
-        elif not _hold_account(upload.account, error, now):
-            moves = _mark(deliveries, _same_again(deliveries, error, now), said, Attempt.Outcome.RETRY, upload, now)
+            moves = _narrow_down(upload, deliveries, error, now)
+        else:
+            hold_account(upload.account, error.what_to_do, error, now)
         record_moves(moves, now)
     return True
+
+
+def _stop_of_all(refused: Sequence[tuple[UploadRow, ItemError]], rows: int) -> WhatToDo | None:
+    """Return what every row was refused for when that is the account's fault or the sign-in's, and no row's own.
+
+    Such rows wait with their account. Refused beside rows that were taken, each is judged by itself.
+    """
+    whats = {error.what_to_do for _, error in refused}
+    if len(refused) < rows or not whats <= _OF_ACCOUNT:
+        return None
+    return min(whats, key=urgency)
+
+
+def _mark_unserved(
+    upload: Upload, deliveries: Sequence[UploadRow], error: MicrosoftAdsError, now: datetime
+) -> list[Move]:
+    """Send the same again later, by the ladder; in small calls where one of the rows may be the reason."""
+    said = said_by(error)
+    outcome = Attempt.Outcome.RETRY
+    if error.outcome_unknown:
+        outcome = Attempt.Outcome.UNKNOWN
+        mark_possibly_twice([row.pk for row in deliveries if not row.msclkid])
+    note_unserved(upload.account, error, len(deliveries), now)
+    if may_be_one_rows_doing(error):
+        is_unknown = error.what_to_do is WhatToDo.UNKNOWN
+        verdict = after_fault(
+            len(deliveries),
+            max(row.attempts if _is_repeat(row, said) else 0 for row in deliveries),
+            is_unknown=is_unknown,
+            are_others_served=not upload.account.failed_calls,
+        )
+        if verdict is Next.CUT:
+            look_among(upload.account, len(deliveries), small(len(deliveries)))
+            return _mark(deliveries, SAME_TURN, said, outcome, upload, now)
+        if is_unknown or verdict is Next.SET_ASIDE:
+            return _mark_refused([(row, said) for row in deliveries], upload, now, WhatToDo.UNKNOWN, outcome)
+    return _mark(deliveries, _same_again(deliveries, error, now), said, outcome, upload, now)
 
 
 def _same_again(deliveries: Sequence[UploadRow], error: MicrosoftAdsError, now: datetime) -> Verdict:
@@ -129,26 +167,39 @@ def _same_again(deliveries: Sequence[UploadRow], error: MicrosoftAdsError, now: 
 
 def _is_about_content(error: MicrosoftAdsError) -> bool:
     """Say whether a batch was refused for what is in it: one row that does not bind fails all (api notes 3.7)."""
-    return error.what_to_do in _ABOUT_CONTENT or (error.what_to_do == WhatToDo.OPERATOR and error.http_status == 400)
+    if error.what_to_do is not WhatToDo.OPERATOR or isinstance(error, TokenError):
+        return error.what_to_do in _ABOUT_CONTENT
+    has_name = error.code is not None or bool(error.symbol)
+    return error.code not in _ABOUT_THE_CALL if has_name else error.http_status == 400
 
 
 def _narrow_down(
-    upload: Upload, deliveries: Sequence[UploadRow], said: ItemError, what: WhatToDo, now: datetime
+    upload: Upload, deliveries: Sequence[UploadRow], error: MicrosoftAdsError, now: datetime
 ) -> list[Move]:
     """Send half as much next time, down to the one row that is refused alone: it is judged, the others go on.
 
-    The rows stay due as they are, in the same order, and the size stays until the one is found or the queue is empty:
-    one bad row among a thousand costs 21 calls at most.
+    The rows stay due as they are, in the same order, and only they go out in smaller calls: one bad row among a
+    thousand costs 21 calls at most.
     """
-    half = len(deliveries) // 2 or None
-    AdAccount.objects.filter(pk=upload.account_id).update(batch_limit=half)
-    if half is not None:
+    account, rows = upload.account, len(deliveries)
+    note_served(account, rows)
+    if rows > 1:
+        look_among(account, rows, half(rows))
         return []
-    if what == WhatToDo.OPERATOR:
+    if error.what_to_do is WhatToDo.OPERATOR:
         # This row, or our configuration: the row waits for a second look, and should all be refused, one a minute is.
-        what = WhatToDo.UNKNOWN
-        _hold(AdAccount.objects.filter(pk=upload.account_id), Hold.OPERATOR, now + timedelta(minutes=1))
-    return _mark_refused([(row, said) for row in deliveries], upload, now, what)
+        hold(AdAccount.objects.filter(pk=account.pk), Hold.OPERATOR, now + timedelta(minutes=1))
+    [row] = deliveries
+    if error.what_to_do is WhatToDo.GOAL_TOO_NEW:
+        _let_its_goal_settle(row, now)
+    return _mark_refused([(row, said_by(error))], upload, now, error.what_to_do)
+
+
+def _let_its_goal_settle(row: UploadRow, now: datetime) -> None:
+    """Spare the other rows of a goal that is too new for one of them: each would fail the whole call it is in."""
+    alike = Delivery.objects.due(now).filter(account=row.account_id, goal_name=row.goal_name, kind=row.kind)
+    until = now + timedelta(seconds=waits().goal_settle)
+    alike.exclude(pk=row.pk).update(hold_reason=Hold.GOAL_TOO_NEW, next_attempt_at=until, changed_at=now)
 
 
 def _finish(upload: Upload, **fields: object) -> bool:
@@ -177,34 +228,55 @@ def _mark_delivered(deliveries: Sequence[UploadRow], upload: Upload, now: dateti
 
 
 def _mark_refused(
-    refused: Sequence[tuple[UploadRow, ItemError]], upload: Upload, now: datetime, what: WhatToDo | None = None
+    refused: Sequence[tuple[UploadRow, ItemError]],
+    upload: Upload,
+    now: datetime,
+    what: WhatToDo | None = None,
+    outcome: Attempt.Outcome | None = None,
 ) -> list[Move]:
-    """Mark rows that Microsoft refused by name: those that fare alike together. `what` overrules the error's own."""
+    """Mark rows that Microsoft refused by name: those that fare alike together.
+
+    `what` and `outcome` overrule what each error says by itself.
+    """
     chance = random.random()  # noqa: S311 - one draw of jitter for the batch, so that its like waits alike
     alike: dict[tuple[ItemError, Verdict], list[UploadRow]] = defaultdict(list)
     for row, error in refused:
-        verdict = after_refusal(
-            what or error.what_to_do,
-            attempts=row.attempts + 1,
-            is_repeat=(row.error_code, row.error_symbol) == (error.code, error.symbol),
-            now=now,
-            conversion_at=_conversion_at(row, now),
-            waits=waits(),
-            uniform=lambda: chance,
-        )
-        alike[error, verdict].append(row)
+        alike[error, _verdict(row, error, what or error.what_to_do, now, chance)].append(row)
     moves: list[Move] = []
     for (error, verdict), rows in alike.items():
-        outcome = Attempt.Outcome.REFUSED if verdict.status == Status.FAILED else Attempt.Outcome.RETRY
-        moves += _mark(rows, verdict, error, outcome, upload, now)
+        by_itself = Attempt.Outcome.REFUSED if verdict.status == Status.FAILED else Attempt.Outcome.RETRY
+        moves += _mark(rows, verdict, error, outcome or by_itself, upload, now)
+    if any((what or error.what_to_do) is WhatToDo.GOAL for error, _ in alike):
+        # Perhaps it is only called something else by now: the next sweep reads the goals.
+        AdAccount.objects.filter(pk=upload.account_id).update(next_sync_at=now)
     return moves
 
 
-def _conversion_at(row: UploadRow, now: datetime) -> datetime:
+def _verdict(row: UploadRow, error: ItemError, what: WhatToDo, now: datetime, chance: float) -> Verdict:
+    if has_another_name(row, error):
+        return Verdict(Status.RETRYING, now)
+    return after_refusal(
+        what,
+        attempts=row.attempts + 1,
+        is_repeat=_is_repeat(row, error),
+        now=now,
+        conversion_at=_moment(row.conversion_time) or now,
+        adjustment_at=_moment(row.adjustment_time),
+        waits=waits(),
+        uniform=lambda: chance,
+    )
+
+
+def _is_repeat(row: UploadRow, error: ItemError) -> bool:
+    return (row.error_code, row.error_symbol) == (error.code, error.symbol)
+
+
+def _moment(text: str) -> datetime | None:
+    """Read a time that was sent; None where there is none, or one that nobody can read and that was refused for it."""
     try:
-        return datetime.fromisoformat(row.conversion_time).astimezone(UTC)
+        return datetime.fromisoformat(text).astimezone(UTC)
     except ValueError:
-        return now  # a time that nobody can read is what it was refused for
+        return None
 
 
 def _mark(
@@ -220,55 +292,17 @@ def _mark(
         "error_symbol": error.symbol[:MAX_SYMBOL_CHARS],
         "error_message": error.message[:MAX_MESSAGE_CHARS],
     }
+    turn = {} if verdict.keeps_turn else {"next_attempt_at": verdict.next_attempt_at}
     Delivery.objects.filter(pk__in=among([row.pk for row in deliveries])).update(
         status=verdict.status,
         hold_reason=verdict.hold or "",
         attempts=F("attempts") + int(verdict.burns_attempt),
-        next_attempt_at=verdict.next_attempt_at,
         last_upload=upload,
         changed_at=now,
+        **turn,
         **said,
     )
     Attempt.objects.bulk_create(
         Attempt(delivery_id=row.pk, upload=upload, outcome=outcome, created_at=now, **said) for row in deliveries
     )
     return [Move(row, row.status, verdict.status) for row in deliveries]
-
-
-def _hold_account(account: AdAccount, error: MicrosoftAdsError, now: datetime) -> bool:
-    """Hold the account, or its whole sign-in, for what is not a delivery's fault; return whether it was that."""
-    what = error.what_to_do
-    if what == WhatToDo.RECONNECT:
-        # Of the tokens that were refused: somebody may have signed in again meanwhile.
-        refused = account.connection
-        Connection.objects.filter(
-            pk=refused.pk, status=Connection.Status.CONNECTED, token_version=refused.token_version
-        ).update(status=Connection.Status.NEEDS_RECONNECT, last_error=str(error)[:500], failed_at=now)
-        return True
-    if what == WhatToDo.THROTTLE:
-        # Microsoft counts calls per user and per customer (guides/services-protocol), so all their accounts wait.
-        seconds = max(error.retry_after_seconds or 0, settings.THROTTLE_SECONDS) * random.uniform(1, 1.2)  # noqa: S311
-        alike = Q(connection=account.connection_id) | Q(customer_id=account.customer_id)
-        _hold(AdAccount.objects.filter(alike), Hold.THROTTLED, now + timedelta(seconds=seconds))
-        return True
-    if what in _ACCOUNT_HOLDS:
-        reason, wait = _ACCOUNT_HOLDS[what]
-        _hold(AdAccount.objects.filter(pk=account.pk), reason, now + wait)
-        return True
-    return False
-
-
-def _hold(accounts: QuerySet[AdAccount], reason: Hold, until: datetime) -> None:
-    held = accounts.update(hold_reason=reason, held_until=until)
-    logger.warning("%s accounts are held until %s: %s", held, until.isoformat(), reason)
-
-
-def _release_account(account: AdAccount, taken: int) -> None:
-    """An answer about rows means that whatever held the account is gone.
-
-    A batch below the limit was the last of the queue, so the next one may be whole again.
-    """
-    if account.hold_reason:
-        AdAccount.objects.filter(pk=account.pk).update(hold_reason="", held_until=None)
-    if account.batch_limit is not None and taken < account.batch_limit:
-        AdAccount.objects.filter(pk=account.pk).update(batch_limit=None)

@@ -156,8 +156,12 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
         return self.exclude(status=Status.SKIPPED)
 
     def due(self, now: datetime) -> "DeliveryQuerySet":
-        """Return what may be sent now, the longest waiting first. Whether its account may send is not asked here."""
-        return self.filter(status__in=WAITING, next_attempt_at__lte=now).order_by("next_attempt_at", "pk")
+        """Return what may be sent now, the longest waiting first. Whether its account may send is not asked here.
+
+        What a person holds never is, not even in its last minute.
+        """
+        waiting = self.filter(status__in=WAITING, next_attempt_at__lte=now).exclude(hold_reason=Hold.BY_HAND)
+        return waiting.order_by("next_attempt_at", "pk")
 
     def too_old(self, now: datetime) -> "DeliveryQuerySet":
         """Return what waited until Microsoft would refuse it as too old, the oldest first."""

@@ -16,6 +16,8 @@ from integrations.microsoft_ads.errors import WhatToDo
 # Microsoft refuses a conversion that is older (5609, cm/offlineconversion); the margin is for the way there.
 CONVERSION_LIFE = timedelta(days=90)
 CONVERSION_LIFE_MARGIN = timedelta(hours=6)
+# What has no more than this left goes out before everything else that is due.
+LAST_DAYS = timedelta(days=10)
 UNKNOWN_ERROR_WAIT = timedelta(hours=1)
 CLOCK_MARGIN = timedelta(minutes=1)
 
@@ -33,15 +35,21 @@ class Waits:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What becomes of a delivery. `burns_attempt` is false where nothing was wrong with the delivery itself."""
+    """What becomes of a delivery. `burns_attempt` is false where nothing was wrong with the delivery itself.
+
+    `keeps_turn` leaves the moment of its next attempt as it is, whatever `next_attempt_at` says.
+    """
 
     status: Status
     next_attempt_at: datetime | None
     hold: Hold | None = None
     burns_attempt: bool = True
+    keeps_turn: bool = False
 
 
 FAILED = Verdict(Status.FAILED, None)
+# Tried again at once, and where the delivery stands in the queue.
+SAME_TURN = Verdict(Status.RETRYING, None, keeps_turn=True)
 
 
 def expires_at(occurred_at: datetime) -> datetime:
@@ -67,13 +75,15 @@ def after_refusal(
     conversion_at: datetime,
     waits: Waits,
     uniform: Random = random.random,
+    adjustment_at: datetime | None = None,
 ) -> Verdict:
     """Decide on one delivery that Microsoft refused by name. `attempts` counts this one too; `is_repeat` says
-    that its last refusal was the same.
+    that its last refusal was the same. A correction has an `adjustment_at`, which may lie ahead, too.
 
     What a person can fix (a renamed goal, missing access, terms not accepted) fails too: trying again cannot help
-    before that.
+    before that. What looks like a fault of ours is kept for whoever runs this server.
     """
+    time_at = adjustment_at or conversion_at
     match what:
         case WhatToDo.RETRY | WhatToDo.RENEW_TOKEN | WhatToDo.SPLIT:
             return _later(now, wait_seconds(waits.ladder, attempts, uniform))
@@ -81,12 +91,12 @@ def after_refusal(
             return _held(Hold.THROTTLED, now + timedelta(seconds=waits.throttle * (1 + uniform())))
         case WhatToDo.GOAL_TOO_NEW:
             return _held(Hold.GOAL_TOO_NEW, now + timedelta(seconds=waits.goal_settle))
-        case WhatToDo.WAIT_FOR_TIME if conversion_at > now or not is_repeat:
+        case WhatToDo.WAIT_FOR_TIME if time_at > now or not is_repeat:
             # Its time lies ahead of Microsoft's clock: once more when it has passed, then it is wrong.
-            return Verdict(Status.RETRYING, max(conversion_at, now) + CLOCK_MARGIN)
-        case WhatToDo.UNKNOWN if not is_repeat:
+            return Verdict(Status.RETRYING, max(time_at, now) + CLOCK_MARGIN)
+        case WhatToDo.UNKNOWN | WhatToDo.OPERATOR if not is_repeat:
             return Verdict(Status.RETRYING, now + UNKNOWN_ERROR_WAIT)
-        case WhatToDo.UNKNOWN if (last_call := expires_at(conversion_at) - CLOCK_MARGIN) > now:
+        case WhatToDo.UNKNOWN | WhatToDo.OPERATOR if (last_call := expires_at(conversion_at) - CLOCK_MARGIN) > now:
             # A person has to look at it; the raw error stands on the row. It goes out once more before it expires.
             return Verdict(Status.RETRYING, last_call, Hold.OPERATOR)
         case _:

@@ -12,6 +12,7 @@ from forwarding.alerts import attend
 from forwarding.claims import claim
 from forwarding.goal_changes import read_goals as read_goals_now
 from forwarding.heartbeats import ALERTS_HEARTBEAT, SWEEP_HEARTBEAT, UPKEEP_HEARTBEAT, beat
+from forwarding.lira import currency_to_send
 from forwarding.marking import record_answer, record_failure
 from forwarding.models import Delivery, Kind, Operation, Upload
 from forwarding.planning import PLAN_BATCH
@@ -118,7 +119,7 @@ def to_conversion(delivery: Delivery | UploadRow) -> OfflineConversion:
         hashed_email=delivery.email_sha256,
         hashed_phone=delivery.phone_sha256,
         value=delivery.value,
-        currency=delivery.currency,
+        currency=currency_to_send(delivery),
     )
 
 

@@ -68,6 +68,8 @@ class AdAccountAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         "goals_synced_at",
         "next_sync_at",
         "batch_limit",
+        "limited_rows",
+        "failed_calls",
         "created_at",
     ]
     actions = ["lift_holds"]

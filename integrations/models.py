@@ -126,7 +126,7 @@ class AdAccount(models.Model):
         Where the cause is still there, the next call holds it anew.
         """
         held = AdAccount.objects.filter(pk=self.pk).exclude(hold_reason="", held_until=None)
-        return bool(held.update(hold_reason="", held_until=None))
+        return bool(held.update(hold_reason="", held_until=None, failed_calls=0))
 
 
 class ConversionGoal(models.Model):

@@ -3,13 +3,15 @@
 from datetime import timedelta
 from typing import Any
 
+from django.conf import settings
 from django.db import connection
 from django.db.models import QuerySet
 from django.test import override_settings
 
-from forwarding.claims import MAX_TAKEOVERS, accounts_to_serve, claim, expire
-from forwarding.models import Attempt, Delivery, Hold, Kind, Operation, Status, Upload
+from forwarding.claims import accounts_to_serve, claim, expire
+from forwarding.models import Delivery, Hold, Kind, Operation, Status, Upload
 from forwarding.planning import plan_all
+from forwarding.retry import LAST_DAYS
 from integrations.models import AdAccount, Connection
 from tests.cast import NOON, CastTestCase, store_event
 
@@ -79,22 +81,6 @@ class TestClaim(ClaimTestCase):
         Connection.objects.update(status=Connection.Status.CONNECTED)
         self.assertIsNotNone(self.claim())
 
-
-class TestIndexes(ClaimTestCase):
-    def plan_of(self, rows: QuerySet[Delivery]) -> str:
-        """Return how the database would find the rows, were the table too long to be read through."""
-        if connection.vendor == "postgresql":
-            with connection.cursor() as cursor:
-                cursor.execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_sort = off")
-        return rows.explain()
-
-    def test_history_costs_a_claim_nothing(self) -> None:
-        due = Delivery.objects.due(NOW).filter(account=self.account, kind__in=[Kind.CONVERSION])
-        self.assertIn("delivery_due", self.plan_of(due[:1000]))
-
-    def test_history_costs_a_sweep_nothing(self) -> None:
-        self.assertIn("delivery_expiring", self.plan_of(Delivery.objects.too_old(NOW)[:1000]))
-
     def test_a_paused_account_keeps_its_rows(self) -> None:
         self.due(1)
         AdAccount.objects.update(paused_at=NOW)
@@ -107,6 +93,24 @@ class TestIndexes(ClaimTestCase):
         self.assertEqual(self.claimed().delivery_ids, [conversion])
 
 
+class TestIndexes(ClaimTestCase):
+    def plan_of(self, rows: QuerySet[Delivery]) -> str:
+        """Return how the database would find the rows, were the table too long to be read through."""
+        if connection.vendor == "postgresql":
+            with connection.cursor() as cursor:
+                cursor.execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_sort = off")
+        return rows.explain()
+
+    def test_history_costs_a_claim_nothing(self) -> None:
+        due = Delivery.objects.due(NOW).filter(account=self.account, kind__in=[Kind.CONVERSION])
+        self.assertIn("delivery_due", self.plan_of(due[:1000]))
+        last_days = due.filter(expires_at__gt=NOW, expires_at__lte=NOW + LAST_DAYS).order_by("expires_at", "pk")
+        self.assertRegex(self.plan_of(last_days[:1000]), "delivery_expiring|delivery_due")
+
+    def test_history_costs_a_sweep_nothing(self) -> None:
+        self.assertIn("delivery_expiring", self.plan_of(Delivery.objects.too_old(NOW)[:1000]))
+
+
 class TestTakeOver(ClaimTestCase):
     def test_it_keeps_the_same_rows_in_the_same_order_under_a_new_lease(self) -> None:
         self.due(3)
@@ -117,39 +121,48 @@ class TestTakeOver(ClaimTestCase):
         self.assertNotEqual(second.lease_token, first.lease_token)
         self.assertEqual(second.takeovers, 1)
 
-    def die(self) -> Upload | None:
-        """Let the worker die once more, and somebody look after its lease has ended."""
-        open_one = Upload.objects.get(finished_at__isnull=True)
-        return self.claim(open_one.leased_until)
-
-    def test_it_is_halved_when_workers_keep_dying_over_it(self) -> None:
-        rows = self.due(4)
-        self.claimed()
-        for _ in range(MAX_TAKEOVERS):
-            self.die()
-        halved = self.die()
-        assert halved is not None
-        self.assertEqual(halved.delivery_ids, rows[:2])
-        self.assertEqual(halved.takeovers, 1)
-
-    def test_rows_that_leave_were_perhaps_sent_and_count_as_tried(self) -> None:
-        rows = self.due(4)
-        self.claimed()
-        for _ in range(MAX_TAKEOVERS + 1):
-            self.die()
-        tried = Delivery.objects.filter(attempts=1).order_by("pk").values_list("pk", flat=True)
-        self.assertEqual(list(tried), rows[2:])
-        self.assertEqual(set(Attempt.objects.values_list("outcome", flat=True)), {Attempt.Outcome.UNKNOWN})
-
-    def test_the_row_that_kills_every_worker_is_set_aside(self) -> None:
+    def test_what_a_killed_worker_left_goes_on_within_two_minutes(self) -> None:
         self.due(1)
-        self.claimed()
-        for _ in range(MAX_TAKEOVERS):
-            self.assertIsNotNone(self.die())
-        self.assertIsNone(self.die())
-        row = Delivery.objects.get()
-        self.assertEqual((row.status, row.hold_reason, row.attempts), (Status.RETRYING, Hold.OPERATOR, 1))
-        self.assertFalse(Upload.objects.filter(finished_at__isnull=True).exists())
+        left = self.claimed()
+        self.assertLessEqual(left.leased_until - NOW + settings.SWEEP_SECONDS * SECOND, timedelta(minutes=2))
+
+
+class TestLastDays(ClaimTestCase):
+    def expiring_in(self, **days: int) -> list[int]:
+        """Let the planned rows expire in so many days, in the order in which they are due; return their keys."""
+        rows = self.due(len(days))
+        for pk, left in zip(rows, days.values(), strict=True):
+            Delivery.objects.filter(pk=pk).update(expires_at=NOW + timedelta(days=left))
+        return rows
+
+    def test_what_expires_within_ten_days_goes_first_the_oldest_before_the_others(self) -> None:
+        longest, tenth, rest, ninth = self.expiring_in(longest=80, tenth=10, rest=11, ninth=9)
+        self.assertEqual(self.claimed().delivery_ids, [ninth, tenth, longest, rest])
+
+    def test_it_fills_a_batch_and_the_others_take_what_is_left(self) -> None:
+        longest, last, _, first = self.expiring_in(longest=80, last=5, rest=11, first=4)
+        AdAccount.objects.update(batch_limit=3)
+        self.assertEqual(self.claimed().delivery_ids, [first, last, longest])
+
+    def test_what_is_not_due_yet_waits_all_the_same(self) -> None:
+        waiting, due = self.expiring_in(waiting=2, due=80)
+        Delivery.objects.filter(pk=waiting).update(next_attempt_at=NOW + SECOND)
+        self.assertEqual(self.claimed().delivery_ids, [due])
+
+
+class TestHeldByAPerson(ClaimTestCase):
+    def test_it_is_never_sent_not_even_in_its_last_minute(self) -> None:
+        [row] = self.due(1)
+        Delivery.objects.filter(pk=row).update(hold_reason=Hold.BY_HAND)
+        self.assertIsNone(self.claim())
+        self.assertEqual(accounts_to_serve(NOW), [])
+
+    def test_it_fails_as_expired_in_the_end(self) -> None:
+        [row] = self.due(1)
+        later = NOON + timedelta(days=90)
+        Delivery.objects.filter(pk=row).update(hold_reason=Hold.BY_HAND, next_attempt_at=later)
+        self.assertEqual(expire(later), 1)
+        self.assertEqual(Delivery.objects.get().error_symbol, "Expired")
 
 
 class TestExpiry(ClaimTestCase):

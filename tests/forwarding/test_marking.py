@@ -189,7 +189,7 @@ class TestFailures(MarkTestCase):
         self.failed(Fault("Bad date", what_to_do=WhatToDo.OPERATOR, code=113, http_status=400))
         self.assertEqual(set(Delivery.objects.values_list("status", "attempts")), {(Status.PENDING, 0)})
         self.reopen()
-        self.assertEqual(len(self.upload.delivery_ids), 2)
+        self.assertEqual(len(self.upload.delivery_ids), 3)
 
     def test_batches_are_whole_again_once_the_queue_is_empty(self) -> None:
         self.open(2)
