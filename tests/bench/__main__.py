@@ -11,12 +11,14 @@ from typing import NoReturn
 
 import django
 
-from tests.bench import backlog, databases
+from tests.bench import backlog, databases, freshness
 from tests.bench.frame import VoidRunError
 
 MIN_ROUNDS = 3
 QUICK_ROWS, MAX_ROWS = 2_000, 200_000
+QUICK_FRESHNESS_SECONDS = 3
 QUICK_SECONDS, FULL_SECONDS = 120, 3_600
+CASES = ("backlog", "freshness")
 
 
 def main() -> int:
@@ -24,14 +26,20 @@ def main() -> int:
     given = _arguments()
     _end_after(QUICK_SECONDS if given.quick else FULL_SECONDS)
     rows, rounds = (QUICK_ROWS, 1) if given.quick else (given.rows, given.rounds)
+    seconds = QUICK_FRESHNESS_SECONDS if given.quick else freshness.SECONDS
     print(
         f"{rows:,} conversions, {backlog.ACCOUNTS} accounts, {rounds} rounds; {os.cpu_count()} processors,"
         f" Python {platform.python_version()}, Django {django.__version__}"
     )
     try:
         for name, url in _databases(given):
-            print(f"{name}: planning and draining a backlog", flush=True)
-            backlog.bench(url, rows, rounds, lambda line: print(line, flush=True))
+            if "backlog" in given.case:
+                print(f"{name}: planning and draining a backlog", flush=True)
+                backlog.bench(url, rows, rounds, lambda line: print(line, flush=True))
+        for name, url in _databases(given):
+            if "freshness" in given.case:
+                print(f"{name}: from accepted to booked", flush=True)
+                freshness.bench(url, seconds, lambda line: print(line, flush=True))
     except VoidRunError as error:
         print(f"VOID: {error}", file=sys.stderr)
         return 1
@@ -53,10 +61,12 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("--postgres", default="", metavar="URL", help="a server to make the database *_bench on")
     parser.add_argument("--skip-sqlite", action="store_true", help="measure PostgreSQL only")
-    parser.add_argument("--rows", type=int, default=20_000, help=f"conversions a run, at most {MAX_ROWS:,}")
+    parser.add_argument("--rows", type=int, default=MAX_ROWS, help=f"conversions a run, at most {MAX_ROWS:,}")
+    parser.add_argument("--case", choices=CASES, action="append", help="one case only; may be given again")
     parser.add_argument("--rounds", type=int, default=MIN_ROUNDS, help=f"at least {MIN_ROUNDS}")
     parser.add_argument("--quick", action="store_true", help="one small round, to see that the bench itself works")
     given = parser.parse_args()
+    given.case = given.case or CASES
     if not QUICK_ROWS <= given.rows <= MAX_ROWS:
         parser.error(f"--rows takes {QUICK_ROWS:,} to {MAX_ROWS:,}")
     if given.rounds < MIN_ROUNDS:

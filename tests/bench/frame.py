@@ -13,6 +13,7 @@ from statistics import median
 
 QUIET_IDLE = 0.90  # below this, somebody else was at work before the run began
 IDLE_SAMPLE_SECONDS = 0.5
+MOST_GROWTH_MIB = 10
 
 
 class VoidRunError(Exception):
@@ -23,14 +24,16 @@ class VoidRunError(Exception):
 class Run:
     """One measured run: how many rows in how many seconds, and what else is worth printing of it.
 
-    `phases` are milliseconds per 1,000 rows by name.
+    `phases` are milliseconds per 1,000 rows by name. `growth_mib` is what the process held more after all rows than
+    after the first tenth of them; None where a run does not tell.
     """
 
     rows: int
     seconds: float
     cpu_seconds: float
     phases: Mapping[str, float]
-    peak_mib: float
+    resident_mib: float
+    growth_mib: float | None = None
 
     @property
     def rate(self) -> float:
@@ -58,10 +61,11 @@ class Round:
 
 @dataclass(frozen=True, slots=True)
 class Ratio:
-    """A figure: the rate of one run over that of another."""
+    """A figure: the rate of one run over that of another, and what it should be at least."""
 
     of: str
     to: str
+    goal: float | None = None
 
     def per_round(self, rounds: Sequence[Round]) -> list[float]:
         """Return the ratio of each round, in order."""
@@ -86,19 +90,37 @@ def take_rounds(runs: Mapping[str, Callable[[], Run]], count: int, said: Callabl
 
 
 def report(rounds: Sequence[Round], ratios: Sequence[Ratio]) -> list[str]:
-    """Return the lines that sum up a case: each ratio with all its values, then the cost of each run."""
+    """Return the lines that sum up a case: each ratio with all its values, then the cost of each run, then memory."""
     lines = []
     for ratio in ratios:
         values = " ".join(f"{value:.3f}" for value in ratio.per_round(rounds))
-        lines.append(f"  {ratio.of} : {ratio.to} = {ratio.median(rounds):.3f}   ({values})")
+        goal = "" if ratio.goal is None else against(ratio.median(rounds) >= ratio.goal, f"at least {ratio.goal:.2f}")
+        lines.append(f"  {ratio.of} : {ratio.to} = {ratio.median(rounds):.3f}   ({values}){goal}")
     for name in rounds[0].runs:
         runs = [taken.runs[name] for taken in rounds]
         phases = ", ".join(f"{phase} {median(run.phases[phase] for run in runs):.1f}" for phase in runs[0].phases)
         split = f"; ms per 1,000: {phases}" if phases else ""
         cpu = median(run.cpu_microseconds for run in runs)
-        lines.append(f"  {name}: {cpu:.0f} µs of CPU a row, {max(run.peak_mib for run in runs):.0f} MiB{split}")
+        lines.append(f"  {name}: {cpu:.0f} µs of CPU a row, {max(run.resident_mib for run in runs):.0f} MiB{split}")
+    lines += _memory(rounds)
     if any(taken.is_busy for taken in rounds):
         lines.append("  The machine was busy: keep the ratios, forget the absolute numbers.")
+    return lines
+
+
+def against(is_met: bool, goal: str) -> str:
+    """Return the end of a figure's line: what it should be, and whether it is."""
+    return f"   goal: {goal}, {'met' if is_met else 'MISSED'}"
+
+
+def _memory(rounds: Sequence[Round]) -> list[str]:
+    lines = []
+    for name in rounds[0].runs:
+        growths = [growth for taken in rounds if (growth := taken.runs[name].growth_mib) is not None]
+        if growths:
+            goal = against(max(growths) <= MOST_GROWTH_MIB, f"at most {MOST_GROWTH_MIB}")
+            values = " ".join(f"{growth:+.1f}" for growth in growths)
+            lines.append(f"  memory of {name}, MiB from a tenth of the rows to all: {values}{goal}")
     return lines
 
 

@@ -3,24 +3,51 @@
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import requests
 
 ROOT = Path(__file__).resolve().parents[2]
-STOP_SECONDS = 10
+START_SECONDS, STOP_SECONDS = 30, 20
 
 
-class Sink:
-    """The emulator in sink mode: it checks JSON and batch size, counts, and books nothing."""
+class Microsoft:
+    """The emulator as a process."""
 
     def __init__(self, address: str) -> None:
         self.address = address
+
+    def booked(self) -> list[tuple[str, float]]:
+        """Return the click of each booked conversion and when it came, in seconds since 1970."""
+        return [
+            (row["click_id"], datetime.fromisoformat(row["received_at"]).timestamp()) for row in self._rows("booked")
+        ]
+
+    def calls(self) -> int:
+        """Return how many calls brought conversions."""
+        return sum(call["operation"] == "OfflineConversions/Apply" for call in self._rows("calls"))
+
+    def _rows(self, kind: str) -> Iterator[dict[str, Any]]:
+        after: int | None = 0
+        while after is not None:
+            page = requests.get(f"{self.address}/_emulator/page.json?of={kind}&after={after}", timeout=10).json()
+            yield from page["rows"]
+            after = page["next"]
+
+
+class Sink(Microsoft):
+    """The emulator in sink mode: it checks JSON and batch size, counts, and books nothing."""
+
+    def __init__(self, address: str) -> None:
+        super().__init__(address)
         requests.post(f"{address}/_emulator/settings", json={"sink": True}, timeout=10).raise_for_status()
 
     def swallowed(self) -> tuple[int, int]:
@@ -59,36 +86,84 @@ class Worker:
 @contextmanager
 def sink() -> Iterator[Sink]:
     """Run the emulator on a free loopback port, swallowing."""
-    command = [sys.executable, str(ROOT / "manage.py"), "emulator", "--port", "0"]
+    with microsoft() as started:
+        yield Sink(started.address)
+
+
+@contextmanager
+def microsoft() -> Iterator[Microsoft]:
+    """Run the emulator on a free loopback port, with its books. Goals are old enough from the start."""
+    command = manage("emulator", "--port", "0", "--goal-settle-seconds", "0")
     with _process(command, {"PYTHONUNBUFFERED": "1"}) as process:
         assert process.stdout is not None
         line = process.stdout.readline()
         address = re.search(r"http://[\d.]+:\d+", line)
         if address is None:
             raise RuntimeError(f"The emulator did not start: {line}")
-        yield Sink(address[0])
+        yield Microsoft(address[0])
 
 
 @contextmanager
 def worker(database_url: str, microsoft: str) -> Iterator[Worker]:
-    """Run a worker on a database, which sends to `microsoft` at once: nothing settles, nothing lingers."""
-    environment = {
-        "DATABASE_URL": database_url,
-        **{f"MICROSOFT_{name}_URL": microsoft for name in ("LOGIN", "CAMPAIGN", "CUSTOMER")},
-        "UPLOAD_LINGER_SECONDS": "0",
-        "CLICK_SETTLE_SECONDS": "0",
-        "ADJUSTMENT_SETTLE_SECONDS": "0",
-        "GOAL_SETTLE_SECONDS": "0",
-        "LOG_LEVEL": "WARNING",
-    }
-    with _process([sys.executable, "-m", "tests.bench.worker"], environment) as process:
+    """Run a worker on a database, which sends to `microsoft`."""
+    command = [sys.executable, "-m", "tests.bench.worker"]
+    with _process(command, _environment(database_url, microsoft)) as process:
         yield Worker(process)
 
 
 @contextmanager
-def _process(command: list[str], environment: Mapping[str, str]) -> Iterator[subprocess.Popen[str]]:
+def product(database_url: str, microsoft: str) -> Iterator[str]:
+    """Run the web server and the worker as they ship; give the server's address once it answers."""
+    environment = _environment(database_url, microsoft)
+    port = _free_port()
+    address = f"http://127.0.0.1:{port}"
+    with (
+        _process(manage("web", "--port", str(port)), environment, stdout=subprocess.DEVNULL) as web,
+        _process(manage("worker"), environment, stdout=subprocess.DEVNULL),
+    ):
+        give_up = time.monotonic() + START_SECONDS
+        while not _answers(f"{address}/healthz"):
+            if web.poll() is not None or time.monotonic() > give_up:
+                raise RuntimeError("The web server did not start.")
+            time.sleep(0.1)
+        yield address
+
+
+def manage(*arguments: str) -> list[str]:
+    """Return the command line of a command of the product."""
+    return [sys.executable, str(ROOT / "manage.py"), *arguments]
+
+
+def _environment(database_url: str, microsoft: str) -> dict[str, str]:
+    """Return settings with which what is accepted goes out at once: nothing settles, nothing lingers."""
+    waits = ("UPLOAD_LINGER", "CLICK_SETTLE", "GOAL_SETTLE", "ADJUSTMENT_SETTLE")
+    return {
+        "DATABASE_URL": database_url,
+        "PUBLIC_URL": "http://127.0.0.1:8000",  # the emulator takes any loopback address as the way back
+        **{f"MICROSOFT_{name}_URL": microsoft for name in ("LOGIN", "CAMPAIGN", "CUSTOMER")},
+        **{f"{name}_SECONDS": "0" for name in waits},
+        "LOG_LEVEL": "WARNING",
+    }
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _answers(url: str) -> bool:
+    with suppress(requests.RequestException):
+        return requests.get(url, timeout=2).ok
+    return False
+
+
+@contextmanager
+def _process(
+    command: list[str], environment: Mapping[str, str], stdout: int = subprocess.PIPE
+) -> Iterator[subprocess.Popen[str]]:
     given = {**os.environ, "DJANGO_SETTINGS_MODULE": "tests.settings", **environment}
-    process = subprocess.Popen(command, cwd=ROOT, env=given, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, cwd=ROOT, env=given, stdin=subprocess.PIPE, stdout=stdout, text=True)
     try:
         yield process
     finally:
@@ -98,7 +173,6 @@ def _process(command: list[str], environment: Mapping[str, str]) -> Iterator[sub
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-        assert process.stdin is not None
-        assert process.stdout is not None
-        process.stdin.close()
-        process.stdout.close()
+        for pipe in (process.stdin, process.stdout):
+            if pipe is not None:
+                pipe.close()

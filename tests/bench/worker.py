@@ -14,6 +14,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
@@ -22,20 +23,27 @@ import django
 django.setup()
 
 from django.conf import settings  # noqa: E402
+from django.contrib.auth.models import User  # noqa: E402
 from django.core.management import call_command  # noqa: E402
 from django.core.management.color import no_style  # noqa: E402
 from django.db import connection  # noqa: E402
 from django.db.models import Count, Sum  # noqa: E402
 from django.utils import timezone  # noqa: E402
 
+from dashboard.demo.seeding import connect  # noqa: E402
 from forwarding import tasks  # noqa: E402
 from forwarding.models import DailyCount, Delivery, Status, Upload  # noqa: E402
 from forwarding.planning import plan_all  # noqa: E402
-from ingest.models import Event, Organisation, Site, Source  # noqa: E402
+from ingest.models import Membership, Organisation, Role, ServerKey, Site, Source  # noqa: E402
+from ingest.parsing import EventRow  # noqa: E402
+from ingest.storing import store_events  # noqa: E402
+from integrations.connecting import add_accounts  # noqa: E402
+from integrations.mapping import Rule, set_mapping  # noqa: E402
 from integrations.microsoft import endpoints  # noqa: E402
 from integrations.microsoft_ads import wire  # noqa: E402
 from integrations.microsoft_ads.auth import BearerAuth  # noqa: E402
 from integrations.microsoft_ads.client import MicrosoftAdsClient  # noqa: E402
+from integrations.microsoft_ads.emulator.world import SEARCH_US  # noqa: E402
 from integrations.microsoft_ads.shapes import OfflineConversion  # noqa: E402
 from integrations.models import AdAccount, Connection, ConversionGoal, GoalMapping  # noqa: E402
 from tests.bench.databases import refuse_foreign  # noqa: E402
@@ -44,6 +52,7 @@ CUSTOMER = "251093876"
 GOAL = "Purchase"
 CALL_ROWS = 1000
 STORED_AT_ONCE = 5000
+STATM = Path("/proc/self/statm")  # man 5 proc: size and resident pages
 
 
 @dataclass
@@ -84,6 +93,19 @@ def migrate() -> dict[str, Any]:
     return {}
 
 
+def open_shop() -> dict[str, Any]:
+    """Make a site that is signed in to the emulator, with an account that maps purchases; return a backend's key."""
+    now = timezone.now()
+    owner = User.objects.create_user("owner@example.com")
+    organisation = Organisation.objects.create(name="Bench")
+    Membership.objects.create(user=owner, organisation=organisation, role=Role.OWNER)
+    site = Site.objects.create(organisation=organisation, name="Shop")
+    [account] = add_accounts(connect(site, owner, now), [SEARCH_US], owner, now)
+    set_mapping(account, "purchase", Rule(account.goals.get(name=GOAL).goal_id), owner, now)
+    _, server_key = ServerKey.objects.mint(site)
+    return {"server_key": server_key}
+
+
 def seed(shares: list[int]) -> dict[str, Any]:
     """Empty the database, then store as many purchases as each share says, for a site with one account each."""
     refuse_foreign(str(connection.settings_dict["NAME"]))
@@ -94,8 +116,8 @@ def seed(shares: list[int]) -> dict[str, Any]:
     now = timezone.now()
     accounts = [_account(organisation, number, now) for number in range(len(shares))]
     for account, rows in zip(accounts, shares, strict=True):
-        events = [_purchase(account.site, now) for _ in range(rows)]
-        Event.objects.bulk_create(events, batch_size=STORED_AT_ONCE)
+        for start in range(0, rows, STORED_AT_ONCE):
+            store_events([_purchase(account.site_id, now) for _ in range(min(STORED_AT_ONCE, rows - start))])
     return {"accounts": [account.pk for account in accounts]}
 
 
@@ -117,7 +139,8 @@ def plan() -> dict[str, Any]:
 def drain(accounts: list[int]) -> dict[str, Any]:
     """Deliver everything that the accounts have due."""
     watch = Stopwatch()
-    with _phases(watch), _measured() as measured:
+    resident: list[float] = []
+    with _phases(watch, resident), _measured() as measured:
         calls = sum(tasks.deliver(account) for account in accounts)
     rows = Delivery.objects.filter(account__in=accounts, status=Status.DELIVERED).count()
     spent = watch.seconds
@@ -130,7 +153,8 @@ def drain(accounts: list[int]) -> dict[str, Any]:
         "post": apply - build,
         "mark": spent["mark"],
     }
-    return measured | {"rows": rows, "calls": calls, "phases": phases}
+    growth = resident[-1] - resident[len(resident) // 10]
+    return measured | {"rows": rows, "calls": calls, "phases": phases, "growth_mib": growth}
 
 
 def ceiling(shares: list[int]) -> dict[str, Any]:
@@ -169,7 +193,7 @@ def count() -> dict[str, Any]:
 
 
 ORDERS: dict[str, Callable[..., dict[str, Any]]] = {
-    order.__name__: order for order in (migrate, seed, analyze, plan, drain, ceiling, count)
+    order.__name__: order for order in (migrate, open_shop, seed, analyze, plan, drain, ceiling, count)
 }
 
 
@@ -185,13 +209,27 @@ def _measured() -> Iterator[dict[str, Any]]:
     yield measured
     measured["ended_at"] = time.monotonic()
     measured["cpu_seconds"] = time.process_time() - cpu
-    measured["peak_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    measured["resident_mib"] = _resident_mib()
+
+
+def _resident_mib() -> float:
+    """Return what this process holds of the machine's memory now, or at most so far where /proc does not tell."""
+    if STATM.exists():
+        return int(STATM.read_text().split()[1]) * resource.getpagesize() / 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 @contextmanager
-def _phases(watch: Stopwatch) -> Iterator[None]:
-    """Time what `deliver` calls, by the names under which it calls it."""
+def _phases(watch: Stopwatch, resident: list[float]) -> Iterator[None]:
+    """Time what `deliver` calls, by the names under which it calls it; note the memory after each call."""
+
+    def send(upload: Upload) -> None:
+        sent(upload)
+        resident.append(_resident_mib())
+
+    sent = tasks.send
     with ExitStack() as stack:
+        stack.enter_context(mock.patch.object(tasks, "send", send))
         for owner, name, phase in (
             (tasks, "claim", "claim"),
             (tasks, "record_answer", "mark"),
@@ -225,20 +263,28 @@ def _account(organisation: Organisation, number: int, now: datetime) -> AdAccoun
     return account
 
 
-def _purchase(site: Site, now: datetime) -> Event:
+def _purchase(site_id: int, now: datetime) -> EventRow:
     order = uuid.uuid4().hex
-    return Event(
-        site=site,
+    occurred_at = now - timedelta(hours=2)
+    return EventRow(
+        site_id=site_id,
         event_id=order,
         name="purchase",
-        occurred_at=now - timedelta(hours=2),
-        received_at=now - timedelta(hours=2),
+        occurred_at=occurred_at,
+        received_at=occurred_at,
+        created_at=now,
         source=Source.SERVER,
         value=Decimal("49.90"),
         currency="USD",
         transaction_id=f"HP-{order[:12]}",
+        external_id="",
         visitor_id=order[:22],
+        session_id="",
         msclkid=uuid.uuid4().hex,
+        email_sha256="",
+        phone_sha256="",
+        consent="",
+        properties={},
         fingerprint=order * 2,
     )
 
