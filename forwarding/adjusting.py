@@ -156,13 +156,17 @@ def settle(original_ids: Collection[int], now: datetime) -> list[Move]:
     for row in corrections:
         assert row.original_id is not None
         of[row.original_id].append(row)
+    changed_originals: list[Delivery] = []
     changed: list[Delivery] = []
     moves: list[Move] = []
     for original in originals:
         its = _Ledger(original, of[original.pk], arrived, now)
-        moves += its.settle_original()
+        if its_moves := its.settle_original():
+            moves += its_moves
+            changed_originals.append(original)
         changed += its.settle_corrections()
-    change_deliveries(originals, _OF_ORIGINAL)
+    # Never one that is on its way: whoever marks it may be doing so now.
+    change_deliveries(changed_originals, _OF_ORIGINAL)
     change_deliveries(changed, _OF_CORRECTION)
     return moves
 

@@ -44,13 +44,15 @@ _Order = tuple[int, int | None, str]  # an account, a goal and a transaction id
 class Meeting:
     """What came of letting drafts meet.
 
-    `new` are drafts to store, in order; `changed` stored conversions with other columns; `statements` the backend's
-    values that came after the browser's was sent; `corrected` conversions whose ledger has lines.
+    `new` are drafts to store, in order; `changed` stored conversions with other columns, `revalued` those that may have
+    arrived and have another order value only; `statements` the backend's values that came after the browser's was
+    sent; `corrected` conversions whose ledger has lines.
     """
 
     new: list[Delivery] = field(default_factory=list)
     changed: dict[int, Delivery] = field(default_factory=dict)
     before: dict[int, Delivery] = field(default_factory=dict)
+    revalued: list[Delivery] = field(default_factory=list)
     statements: list[Statement] = field(default_factory=list)
     corrected: set[int] = field(default_factory=set)
 
@@ -182,9 +184,9 @@ class _Host:
             self._change(standing, before)
 
     def _restate(self, draft: Delivery, standing: Delivery) -> None:
-        self._change(standing)
         if draft.currency == standing.currency:
             standing.order_value, standing.order_source = draft.order_value, draft.order_source
+            self.meeting.revalued.append(standing)
         self.meeting.statements.append(
             Statement(
                 original=standing,

@@ -94,6 +94,7 @@ def _store(meeting: Meeting) -> None:
         row.original = row.original  # its key is known by now
     Delivery.objects.bulk_create(pointing)
     change_deliveries(meeting.changed.values(), CHANGED_BY_MEETING)
+    change_deliveries(meeting.revalued, ("order_value", "order_source"))
 
 
 def _drafts(
