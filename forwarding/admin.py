@@ -1,6 +1,10 @@
-"""The staff's view of what was sent. All of it is history: read, never added, changed or deleted by hand."""
+"""The staff's view of what was sent. All of it is history: read, never added, changed or deleted field by field.
+
+What may be done to deliveries by hand is in `hands_admin.py`.
+"""
 
 from datetime import datetime
+from decimal import Decimal
 from typing import TypeVar
 from uuid import UUID
 
@@ -8,11 +12,22 @@ from django.contrib import admin
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from forwarding.errors import words_of
-from forwarding.models import Attempt, DailyCount, Delivery, Heartbeat, Upload
+from forwarding.hands_admin import ACTIONS, HandsAdmin
+from forwarding.models import (
+    Alert,
+    Attempt,
+    Breaker,
+    Correction,
+    DailyCount,
+    Delivery,
+    Heartbeat,
+    Kind,
+    Upload,
+)
 from forwarding.upload_rows import among
 from ingest.admin import MAX_ROWS_COUNTED, HistoryAdmin
 from integrations.models import AdAccount
@@ -58,15 +73,10 @@ class OpenFilter(admin.SimpleListFilter):
         return wanted.get(self.value() or "", queryset)
 
 
-class AttemptInline(admin.TabularInline):  # type: ignore[type-arg]  # generic for the type checker only
-    """The outcomes of one delivery that were not a delivery."""
+class HistoryInline(admin.TabularInline):  # type: ignore[type-arg]  # generic for the type checker only
+    """Facts on the page of what they are about: read only."""
 
-    model = Attempt
-    fields = ["created_at", "outcome", "error_code", "error_symbol", "error_message", "its_upload"]
-    readonly_fields = ["its_upload"]
-    ordering = ["-pk"]
     can_delete = False
-    verbose_name_plural = "attempts that did not deliver"
 
     def has_add_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:  # noqa: ARG002
         return False
@@ -74,12 +84,53 @@ class AttemptInline(admin.TabularInline):  # type: ignore[type-arg]  # generic f
     def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:  # noqa: ARG002
         return False
 
+
+class AttemptInline(HistoryInline):
+    """The outcomes of one delivery that were not a delivery."""
+
+    model = Attempt
+    fields = ["created_at", "outcome", "error_code", "error_symbol", "error_message", "its_upload"]
+    readonly_fields = ["its_upload"]
+    ordering = ["-pk"]
+    verbose_name_plural = "attempts that did not deliver"
+
     def get_queryset(self, request: HttpRequest) -> QuerySet[Attempt]:
         return _without_heavy(super().get_queryset(request).select_related("upload"), "upload")
 
     @admin.display(description="Upload")
     def its_upload(self, attempt: Attempt) -> SafeString:
         return _link(attempt.upload, _name_of(attempt.upload))
+
+
+class CorrectionInline(HistoryInline):
+    """What was said about a conversion after it happened, and what came of it."""
+
+    model = Delivery
+    fk_name = "original"
+    fields = ["its_correction", "said_by", "kind", "amount", "badge", "skip_reason", "delivered_at"]
+    readonly_fields = ["its_correction", "said_by", "amount", "badge"]
+    ordering = ["pk"]
+    verbose_name_plural = "corrections"
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Delivery]:
+        rows = super().get_queryset(request).exclude(kind=Kind.CONVERSION)
+        return rows.select_related("correction__said_by")
+
+    @admin.display(description="Said")
+    def its_correction(self, delivery: Delivery) -> SafeString:
+        return _link(delivery, str(delivery.correction))
+
+    @admin.display(description="By")
+    def said_by(self, delivery: Delivery) -> str:
+        return str(delivery.correction.said_by or "the site")
+
+    @admin.display(description="Tells Microsoft")
+    def amount(self, delivery: Delivery) -> str:
+        return _money(delivery.value, delivery.currency)
+
+    @admin.display(description="Status")
+    def badge(self, delivery: Delivery) -> SafeString:
+        return _badge(delivery.status, delivery.get_status_display())
 
 
 @admin.register(Upload)
@@ -154,7 +205,7 @@ class UploadAdmin(HistoryAdmin):
 
 
 @admin.register(Delivery)
-class DeliveryAdmin(HistoryAdmin):
+class DeliveryAdmin(HandsAdmin, HistoryAdmin):
     """What Microsoft should know, and what became of it. Hashes of people are not shown, searched or exported."""
 
     list_display = [
@@ -179,12 +230,14 @@ class DeliveryAdmin(HistoryAdmin):
     fieldsets = [
         (None, {"fields": ["public_id", "badge", "explanation", "account", "event", "its_upload", "original"]}),
         ("What is sent", {"fields": ["kind", "goal", "goal_name", "conversion_time", "adjustment_time", "amount"]}),
+        ("What Microsoft counts", {"fields": ["restated_value", "retracted_at", "possibly_twice"]}),
         ("Which click", {"fields": ["msclkid", "click_source", "clicked_at", "sends_hashes"]}),
-        ("Which order", {"fields": ["transaction_id", "dedupe_key", "is_test"]}),
+        ("Which order", {"fields": ["transaction_id", "order_value", "order_source", "dedupe_key", "is_test"]}),
         ("When", {"fields": ["created_at", "next_attempt_at", "delivered_at", "expires_at", "changed_at"]}),
         ("Why", {"fields": ["skip_reason", "hold_reason", "attempts", "error_code", "error_symbol", "error_message"]}),
     ]
-    inlines = [AttemptInline]
+    inlines = [CorrectionInline, AttemptInline]
+    actions = ACTIONS
 
     def get_search_results(
         self,
@@ -220,7 +273,12 @@ class DeliveryAdmin(HistoryAdmin):
 
     @admin.display(description="Status")
     def badge(self, delivery: Delivery) -> SafeString:
-        return _badge(delivery.status, delivery.get_status_display())
+        badges = [(delivery.status, delivery.get_status_display())]
+        if delivery.retracted_at is not None:
+            badges.append(("retracted", "Retracted"))
+        elif delivery.restated_value is not None:
+            badges.append(("restated", "Restated"))
+        return format_html_join(" ", '<span class="st st-{}">{}</span>', badges)
 
     @admin.display(description="Explanation")
     def explanation(self, delivery: Delivery) -> str:
@@ -229,7 +287,7 @@ class DeliveryAdmin(HistoryAdmin):
 
     @admin.display(description="Value")
     def amount(self, delivery: Delivery) -> str:
-        return "No value" if delivery.value is None else f"{delivery.value:,.2f} {delivery.currency}"
+        return _money(delivery.value, delivery.currency)
 
     @admin.display(description="Account")
     def its_account(self, delivery: Delivery) -> SafeString:
@@ -283,6 +341,34 @@ class AttemptAdmin(HistoryAdmin):
         return _link(attempt.upload, _name_of(attempt.upload))
 
 
+@admin.register(Correction)
+class CorrectionAdmin(HistoryAdmin):
+    """Refund ledgers, line by line: what was said about orders, by whom, and which delivery it became."""
+
+    list_display = ["created", "said", "amount", "its_delivery", "occurred_at", "said_by"]
+    list_display_links = ["created"]
+    list_filter = ["said", "created_at"]
+    search_fields = ["delivery__transaction_id__exact", "adjustment__adjustment_id__exact"]
+    search_help_text = "Transaction ID or adjustment ID, in full"
+    list_select_related = ["delivery", "said_by"]
+    sortable_by = ()
+    ordering = ["-pk"]
+    fields = ["its_delivery", "said", "amount", "occurred_at", "adjustment", "said_by", "created_at"]
+    readonly_fields = ["its_delivery", "amount"]
+
+    @admin.display(description="Said (UTC)")
+    def created(self, correction: Correction) -> str:
+        return _second(correction.created_at)
+
+    @admin.display(description="Value")
+    def amount(self, correction: Correction) -> str:
+        return _money(correction.value, correction.currency)
+
+    @admin.display(description="Delivery")
+    def its_delivery(self, correction: Correction) -> SafeString:
+        return _link(correction.delivery)
+
+
 @admin.register(DailyCount)
 class DailyCountAdmin(HistoryAdmin):
     """The roll-up behind every figure on a page. `manage.py rebuild_counts` makes it anew."""
@@ -292,6 +378,26 @@ class DailyCountAdmin(HistoryAdmin):
     search_fields = ["goal_name", "account__account_id", "account__name"]
     list_select_related = ["account"]
     ordering = ["-day", "account"]
+
+
+@admin.register(Breaker)
+class BreakerAdmin(HistoryAdmin):
+    """What all accounts share and has failed too often in a row: one call is let through now and then to see."""
+
+    list_display = ["name", "failures", "open_until", "probing_until"]
+
+
+@admin.register(Alert)
+class AlertAdmin(HistoryAdmin):
+    """What people were told, and when it was over."""
+
+    list_display = ["opened_at", "subject", "organisation", "told_at", "resolved_at"]
+    list_filter = [("resolved_at", admin.EmptyFieldListFilter), "opened_at"]
+    search_fields = ["cause__exact", "organisation__name"]
+    search_help_text = "Cause in full, or a customer's name"
+    list_select_related = ["organisation"]
+    sortable_by = ()
+    ordering = ["-pk"]
 
 
 @admin.register(Heartbeat)
@@ -333,6 +439,10 @@ def _link(row: Model | None, text: str = "") -> SafeString:
 def _list_link(model: type[Model], text: str, **query: object) -> SafeString:
     address = reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist", query=query)
     return format_html('<a href="{}">{}</a>', address, text)
+
+
+def _money(value: Decimal | None, currency: str) -> str:
+    return "No value" if value is None else f"{value:,.2f} {currency}".rstrip()
 
 
 def _badge(status: str, text: str) -> SafeString:

@@ -15,6 +15,7 @@ from forwarding.claims import listed_in_open_uploads, sent_by_dead_workers
 from forwarding.counts import Move, record_moves
 from forwarding.models import WAITING, Attempt, Delivery, Hold, Kind, Status
 from forwarding.retry import CLOCK_MARGIN
+from forwarding.ringing import sweep_soon
 from forwarding.upload_rows import among
 from integrations.goals import GoalSync, sync_goals
 from integrations.models import AdAccount, ConversionGoal
@@ -35,7 +36,7 @@ def read_goals(account: AdAccount, now: datetime) -> GoalSync:
         AdAccount.objects.select_for_update(no_key=True).get(pk=account.pk)
         waiting = Delivery.objects.filter(account=account, kind=Kind.CONVERSION, status__in=WAITING, goal__isnull=False)
         free = waiting.exclude(pk__in=among(listed_in_open_uploads([account.pk])))
-        _park(free.exclude(_IS_AVAILABLE).exclude(hold_reason=Hold.GOAL_MISSING), now)
+        _park(free.exclude(_IS_AVAILABLE).exclude(hold_reason__in=(Hold.GOAL_MISSING, Hold.BY_HAND)), now)
         _release(free.filter(_IS_AVAILABLE, hold_reason=Hold.GOAL_MISSING), now)
         # What was never sent; `attempts` counts every call whose outcome is not known, too.
         _move_to_new_name(free.filter(attempts=0).exclude(goal_name=F("goal__name")), now)
@@ -44,6 +45,8 @@ def read_goals(account: AdAccount, now: datetime) -> GoalSync:
         AdAccount.objects.filter(pk=account.pk, hold_reason__in=(Hold.PERMISSION, Hold.ACCOUNT_INACTIVE)).update(
             held_until=now
         )
+        # Whatever goes on now is not kept waiting for the next sweep.
+        sweep_soon()
     return sync
 
 

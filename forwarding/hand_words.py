@@ -1,0 +1,72 @@
+"""What a person reads before and after doing something to deliveries by hand. Pure; the rules are hand_rules.py's."""
+
+from collections.abc import Callable
+from decimal import Decimal
+from typing import NamedTuple
+
+from forwarding.hand_rules import Action, WhyNot
+from forwarding.hands import Tally
+
+# How a page writes sums of money, by currency.
+Sums = Callable[[dict[str, Decimal]], str]
+
+
+class Line(NamedTuple):
+    """A line of a forecast: `look` is ok, warn, bad or wait."""
+
+    look: str
+    text: str
+    note: str = ""
+
+
+def forecast(tally: Tally, sums: Sums) -> list[Line]:
+    """Return what an action would do, the good first; `sums` writes money."""
+    lines = []
+    if tally.able:
+        can = "succeed" if tally.action is Action.RETRY else f"be {tally.action.done}"
+        lines.append(Line("ok", f"{tally.able:,} can {can}", sums(tally.values) if tally.values else ""))
+    lines += [
+        Line("wait", f"{count:,} of them go to “{goal}”", "not the goal or name before")
+        for goal, count in _most(tally.moved)
+    ]
+    lines += [Line("wait", f"{count:,} of them wait on", _lower(stop)) for stop, count in _most(tally.stopped)]
+    refused = sorted(tally.refused.items(), key=lambda pair: (not pair[0].would_fail_again, -pair[1], pair[0].because))
+    lines += [
+        Line(_look(reason), f"{count:,} {refusal(tally.action, reason)}", reason.because) for reason, count in refused
+    ]
+    if not tally.is_all:
+        lines.append(Line("warn", f"Only the first {tally.looked_at:,} are looked at", "do it again for the others"))
+    return lines
+
+
+def refusal(action: Action, reason: WhyNot) -> str:
+    """Return what a reason stands in the way of, after a number: "will fail again", "cannot be held"."""
+    return "will fail again" if reason.would_fail_again else f"cannot be {action.done}"
+
+
+def refused_sentence(action: Action, reason: WhyNot) -> str:
+    """Return why one conversion stays as it is."""
+    will = "would fail again" if reason.would_fail_again else f"cannot be {action.done}"
+    return f"It {will}: {reason.because}."
+
+
+def outcome(tally: Tally) -> str:
+    """Return what was done: "3 retried, 2 left as they were: delivered already"."""
+    done = f"{tally.able:,} {tally.action.done}"
+    if not tally.refused:
+        return done
+    left = tally.refused.total()
+    because = ", ".join(reason.because for reason, _ in tally.refused.most_common())
+    return f"{done}, {left:,} left as {'it was' if left == 1 else 'they were'}: {because}"
+
+
+def _look(reason: WhyNot) -> str:
+    return "warn" if reason.would_fail_again else "bad"
+
+
+def _most(counted: dict[str, int]) -> list[tuple[str, int]]:
+    return sorted(counted.items(), key=lambda pair: (-pair[1], pair[0]))
+
+
+def _lower(title: str) -> str:
+    return title[:1].lower() + title[1:]
