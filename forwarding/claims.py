@@ -17,8 +17,9 @@ from forwarding import developer_token
 from forwarding.breaker import ACCOUNT_OPENS_AT
 from forwarding.counts import Move, record_moves
 from forwarding.dead_workers import end_if_deadly, lease_end, take_over
-from forwarding.models import WAITING, Delivery, Hold, Kind, Operation, Status, Upload
+from forwarding.models import WAITING, Delivery, Hold, Kind, Operation, Skip, Status, Upload
 from forwarding.retry import CONVERSION_LIFE, LAST_DAYS
+from forwarding.upload_rows import among
 from ingest.models import ConfirmMode
 from integrations.models import AdAccount, Connection
 
@@ -131,13 +132,18 @@ def _in_turn(due: QuerySet[Delivery], operation: Operation) -> QuerySet[Delivery
 
 @transaction.atomic
 def expire(now: datetime, limit: int = MAX_ROWS) -> int:
-    """Fail up to `limit` deliveries that waited until Microsoft would refuse them as too old; return how many."""
+    """Fail up to `limit` deliveries that waited until Microsoft would refuse them as too old; return how many.
+
+    A refund whose order never came is no failure: there was nothing to correct.
+    """
     found = list(Delivery.objects.too_old(now).select_for_update(skip_locked=True)[:limit])
     on_their_way = set(listed_in_open_uploads({row.account_id for row in found}))
     rows = [row for row in found if row.pk not in on_their_way]
-    Delivery.objects.filter(pk__in=[row.pk for row in rows]).update(
-        status=Status.FAILED, next_attempt_at=None, hold_reason="", error_symbol=EXPIRED_SYMBOL, changed_at=now
-    )
+    ended = {"next_attempt_at": None, "hold_reason": "", "changed_at": now}
+    orderless = Q(original=None) & ~Q(kind=Kind.CONVERSION)
+    of_these = Delivery.objects.filter(pk__in=among([row.pk for row in rows]))
+    of_these.exclude(orderless).update(status=Status.FAILED, error_symbol=EXPIRED_SYMBOL, **ended)
+    of_these.filter(orderless).update(status=Status.SKIPPED, skip_reason=Skip.NOT_FORWARDED, **ended)
     record_moves((Move(row, row.status, Status.FAILED) for row in rows), now)
     return len(rows)
 

@@ -217,6 +217,12 @@ class TestBeforeTheOrder(CorrectionsTestCase):
         self.go()
         self.assertEqual(self.fate(event_id), ("skipped", "not_forwarded"))
 
+    def test_a_refund_whose_order_never_comes_is_no_failure(self) -> None:
+        event_id = self.refund("30.00")
+        self.go()
+        self.go(timezone.now() + timedelta(days=91))
+        self.assertEqual(self.fate(event_id), ("skipped", "not_forwarded"))
+
     def test_a_refund_that_names_no_order_says_so(self) -> None:
         event_id = self.refund("30.00", transaction_id=None)
         self.go()
