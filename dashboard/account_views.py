@@ -189,7 +189,7 @@ def remove(request: HttpRequest, site_id: UUID, account_id: str) -> HttpResponse
         return redirect(account_url(site, account))
     typed = request.POST.get("name", "").strip()
     if request.method == "POST" and typed == account.name.strip():
-        remove_account(account, person(request))
+        remove_account(account, person(request), timezone.now())
         say_next(request, "ok", f"{account.name} removed", "Nothing is forwarded to it any more. Its logs stay.")
         return redirect("dashboard:integrations", site.public_id)
     held = wording.capped(account_figures.waiting(account).count, account_figures.MAX_COUNTED)

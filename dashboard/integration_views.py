@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
+from django import forms
 from django.conf import settings
 from django.db.models import Count, Max, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
@@ -30,6 +31,12 @@ from integrations.models import AdAccount, Connection
 
 SYNC_AGAIN_AFTER = timedelta(minutes=1)
 NEWEST_EVENTS_LOOKED_AT = 10_000
+
+
+class ReconnectForm(forms.Form):
+    """Which sign-in of the site a person means to renew."""
+
+    sign_in = forms.UUIDField()
 
 
 @dataclass(frozen=True)
@@ -120,10 +127,16 @@ def connect(request: HttpRequest, site_id: UUID) -> HttpResponse:
     """Start a sign-in at Microsoft: 302, or HX-Redirect for htmx, whose fetch could not follow it."""
     site, _ = site_for(request, site_id, *CONNECT)
     try:
-        target = connecting.begin(request.session, person(request), site, timezone.now())
+        target = connecting.begin(request.session, person(request), site, timezone.now(), _to_reconnect(request, site))
     except ConnectRefused as refusal:
         target = _back_with(request, refusal)
     return HttpResponseClientRedirect(target) if by_htmx(request) else redirect(target)
+
+
+def _to_reconnect(request: HttpRequest, site: Site) -> Connection | None:
+    """Return the sign-in that the Reconnect button is of; None for a new one."""
+    form = ReconnectForm(request.POST)
+    return site.connections.filter(public_id=form.cleaned_data["sign_in"]).first() if form.is_valid() else None
 
 
 @require_GET
@@ -196,7 +209,7 @@ def disconnect(request: HttpRequest, site_id: UUID, connection_id: UUID) -> Http
     """Ask, as a page or as a dialog, then destroy a sign-in's tokens."""
     connection, site, role = connection_for(request, site_id, connection_id, *CONNECT)
     if request.method == "POST":
-        connecting.disconnect(connection, person(request))
+        connecting.disconnect(connection, person(request), timezone.now())
         text = "Its accounts wait. Convultra stays listed among this Microsoft user’s apps until you remove it there."
         say_next(request, "ok", f"{connection} is disconnected", text)
         return redirect("dashboard:integrations", site.public_id)

@@ -82,7 +82,6 @@ def causes(now: datetime) -> Iterator[Cause]:
     """Yield every cause of this moment."""
     yield from _sign_ins()
     yield from _registration()
-    yield from _breakers()
     yield from _refused_calls(now)
     yield from _expiring(now)
     yield from _set_aside()
@@ -211,33 +210,21 @@ def _registration() -> Iterator[Cause]:
         )
 
 
-def _breakers() -> Iterator[Cause]:
-    for breaker in Breaker.objects.filter(open_until__isnull=False).order_by("name"):
-        yield Cause(
-            f"breaker:{breaker.name}",
-            None,
-            f"No calls to Microsoft: {breaker.name}",
-            _paragraphs(
-                f"{breaker.failures} calls of all accounts failed in a row for the same reason ({breaker.name}), so "
-                "only one is made now and then until one succeeds. Conversions wait.",
-                "Look at MICROSOFT_DEVELOPER_TOKEN and MICROSOFT_ENVIRONMENT, and at the answers of the last uploads.",
-                _staff_page("forwarding_upload", "state=failed"),
-            ),
-            logging.ERROR,
-        )
-
-
 def _refused_calls(now: datetime) -> Iterator[Cause]:
     names = [str(account) for account in _held(now, Hold.OPERATOR)[: MAX_NAMES + 1]]
-    if names:
+    is_stopped = Breaker.objects.filter(open_until__isnull=False).exists()
+    if names or is_stopped:
         words = HOLDS[Hold.OPERATOR]
+        whom = "any account" if is_stopped else _listed(names)
         yield Cause(
             "refused-calls",
             None,
             words.title,
             _paragraphs(
-                f"{words.cause} Nothing goes out to {_listed(names)}; a call is tried every fifteen minutes.",
-                "Look at MICROSOFT_DEVELOPER_TOKEN, FIELD_ENCRYPTION_KEYS and the answers of the last uploads.",
+                f"{words.cause} Nothing goes out to {whom}, but for a call now and then that tries again. Conversions "
+                "wait, and go on by themselves when one succeeds.",
+                "Look at MICROSOFT_DEVELOPER_TOKEN, MICROSOFT_ENVIRONMENT and FIELD_ENCRYPTION_KEYS, and at "
+                "Microsoft's answers to the last uploads.",
                 _staff_page("forwarding_upload", "state=failed"),
             ),
             logging.ERROR,

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from django.utils import timezone
 from django_q.tasks import async_task
@@ -16,12 +16,13 @@ from forwarding.lira import currency_to_send
 from forwarding.marking import record_answer, record_failure
 from forwarding.models import Delivery, Kind, Operation, Upload
 from forwarding.planning import PLAN_BATCH
+from forwarding.ringing import ring_for_sweep
 from forwarding.sweeping import SweepReport
 from forwarding.sweeping import sweep as sweep_rows
 from forwarding.upload_rows import UploadRow, rows_of
 from integrations.microsoft import client_for, oauth_app
 from integrations.microsoft_ads.errors import MicrosoftAdsError
-from integrations.microsoft_ads.shapes import OfflineConversion
+from integrations.microsoft_ads.shapes import ApplyResult, OfflineConversion, OfflineConversionAdjustment
 from integrations.models import AdAccount
 from integrations.tokens import keep_alive
 
@@ -45,7 +46,7 @@ def sweep() -> SweepReport:
         async_task("forwarding.tasks.tell")
     beat(SWEEP_HEARTBEAT, now)
     if report.planned >= PLAN_BATCHES_PER_SWEEP * PLAN_BATCH:
-        hint()  # there is more
+        ring_for_sweep()  # there is more
     return report
 
 
@@ -88,7 +89,8 @@ def deliver(account_id: int) -> int:
     calls = 0
     stop_at = time.monotonic() + TASK_SECONDS
     while time.monotonic() < stop_at:
-        upload = claim(account_id, Operation.CONVERSIONS, timezone.now())
+        now = timezone.now()
+        upload = claim(account_id, Operation.CONVERSIONS, now) or claim(account_id, Operation.ADJUSTMENTS, now)
         if upload is None:
             break  # nothing due, or another worker came first
         send(upload)
@@ -102,12 +104,19 @@ def send(upload: Upload) -> None:
     deliveries = rows_of(upload)
     started = time.monotonic()
     try:
-        answer = client_for(upload.account).apply_offline_conversions([to_conversion(row) for row in deliveries])
+        answer = _call(upload, deliveries)
     except MicrosoftAdsError as error:
         record_failure(upload, deliveries, error, time.monotonic() - started, timezone.now())
     else:
         failpoints.reach(failpoints.AFTER_SEND)
         record_answer(upload, deliveries, answer, time.monotonic() - started, timezone.now())
+
+
+def _call(upload: Upload, rows: list[UploadRow]) -> ApplyResult:
+    client = client_for(upload.account)
+    if upload.operation == Operation.ADJUSTMENTS:
+        return client.apply_offline_conversion_adjustments([to_adjustment(row) for row in rows])
+    return client.apply_offline_conversions([to_conversion(row) for row in rows])
 
 
 def to_conversion(delivery: Delivery | UploadRow) -> OfflineConversion:
@@ -123,6 +132,17 @@ def to_conversion(delivery: Delivery | UploadRow) -> OfflineConversion:
     )
 
 
-def hint() -> None:
-    """Ask for a sweep soon."""
-    async_task("forwarding.tasks.sweep")
+def to_adjustment(row: Delivery | UploadRow) -> OfflineConversionAdjustment:
+    """Return what Microsoft is sent of a correction: its conversion's exact key, and the new total of a restatement."""
+    is_retraction = row.kind == Kind.RETRACT
+    return OfflineConversionAdjustment(
+        adjustment_type="Retract" if is_retraction else "Restate",
+        adjustment_time=row.adjustment_time,
+        goal_name=row.goal_name,
+        conversion_time=row.conversion_time,
+        click_id=row.msclkid,
+        hashed_email=row.email_sha256,
+        hashed_phone=row.phone_sha256,
+        value=None if is_retraction else row.value,
+        currency="" if is_retraction else row.currency,
+    )

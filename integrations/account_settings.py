@@ -9,6 +9,7 @@ from django.db import transaction
 
 from ingest.audit import record
 from integrations.models import AdAccount
+from integrations.signals import accounts_freed
 
 SETTINGS = ("uet_tag_id", "enhanced_conversions", "restates_from_backend")
 
@@ -26,7 +27,7 @@ def pause(account: AdAccount, actor: User, now: datetime) -> None:
 
 
 def resume(account: AdAccount, actor: User, now: datetime) -> None:
-    """Switch forwarding on again. What waited goes out with the next sweep."""
+    """Switch forwarding on again. What waited goes out with a sweep that is asked for now."""
     if account.paused_at is None:
         return
     account.paused_at = account.held_until = None
@@ -34,6 +35,7 @@ def resume(account: AdAccount, actor: User, now: datetime) -> None:
     with transaction.atomic():
         account.save(update_fields=["paused_at", "hold_reason", "held_until"])
         _note(account, "account.resume", actor, now, {})
+        accounts_freed.send(AdAccount, account_ids=[account.pk])
 
 
 def change_settings(account: AdAccount, changes: Mapping[str, str | bool], actor: User, now: datetime) -> bool:

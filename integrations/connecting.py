@@ -1,7 +1,8 @@
 """Connecting a site to Microsoft: out to the sign-in and back, and which accounts it brings. No HTML here.
 
 What goes out is remembered in the person's server-side session under a random state that works once, for ten minutes,
-for that person and site. Nothing is stored until Microsoft has given tokens and said whose they are.
+for that person and site. Nothing is stored until Microsoft has given tokens and said whose they are; whoever meant to
+reconnect a sign-in and comes back as somebody else is told, and nothing is changed.
 """
 
 import logging
@@ -17,6 +18,7 @@ from django.contrib.auth.models import User
 from django.contrib.sessions.backends.base import SessionBase
 from django.db import transaction
 
+from ingest.audit import record
 from ingest.models import Membership, Role, Site
 from integrations.goals import fitting, sync_goals
 from integrations.microsoft import client_for_connection, client_with, oauth_app
@@ -34,6 +36,7 @@ from integrations.microsoft_ads.errors import (
 )
 from integrations.microsoft_ads.oauth import Tokens
 from integrations.models import AdAccount, Connection
+from integrations.signals import accounts_freed
 from integrations.tokens import store_tokens, wipe_tokens
 
 STATE_BYTES = 32
@@ -66,11 +69,12 @@ class AccountsRefused(ValueError):  # noqa: N818 - a refusal, told to a person
 # Out
 
 
-def begin(session: SessionBase, user: User, site: Site, now: datetime) -> str:
+def begin(session: SessionBase, user: User, site: Site, now: datetime, reconnect: Connection | None = None) -> str:
     """Return the address of Microsoft's sign-in page for one attempt, remembered in the session.
 
-    Whether the person may connect the site is asked again at the end. Raises ConnectRefused while our own
-    registration is not set up.
+    `reconnect` is the sign-in of the site that the person means to renew; the attempt serves no other. Whether the
+    person may connect the site is asked again at the end. Raises ConnectRefused while our own registration is not set
+    up.
     """
     state = secrets.token_urlsafe(STATE_BYTES)
     try:
@@ -82,6 +86,7 @@ def begin(session: SessionBase, user: User, site: Site, now: datetime) -> str:
         "code_verifier": authorization.code_verifier,
         "site_id": site.pk,
         "user_id": user.pk,
+        "reconnects": None if reconnect is None else reconnect.pk,
         "login_url": settings.MICROSOFT_LOGIN_URL,
         "environment": settings.MICROSOFT_ENVIRONMENT,
         "began_at": now.timestamp(),
@@ -97,6 +102,7 @@ class _Attempt(TypedDict):
     code_verifier: str
     site_id: int
     user_id: int
+    reconnects: int | None
     login_url: str
     environment: str
     began_at: float  # seconds since 1970
@@ -125,9 +131,38 @@ def finish(session: SessionBase, user: User, query: Mapping[str, str], now: date
     except MicrosoftAdsError as error:
         logger.warning("Site %s: the Microsoft sign-in was refused, %s", site.pk, error)
         raise _refused(error, site) from error
+    _refuse_somebody_else(site, user, attempt.get("reconnects"), person, now)
     connection = _store(site, user, person, tokens, now)
     logger.info("Site %s: user %s connected Microsoft user %s", site.pk, user.pk, person.user_id)
     return connection
+
+
+def _refuse_somebody_else(site: Site, user: User, reconnects: int | None, person: shapes.User, now: datetime) -> None:
+    """Refuse a person who is not the one whose sign-in was to be renewed; their tokens are forgotten unused."""
+    wanted = None if reconnects is None else site.connections.filter(pk=reconnects).first()
+    if wanted is None or wanted.microsoft_user_id == person.user_id:
+        return
+    came_back = _name_of(person)
+    details = {"came_back_as": came_back}
+    record(
+        user,
+        "sign_in.other_user",
+        organisation=site.organisation,
+        site=site,
+        target=str(wanted),
+        details=details,
+        now=now,
+    )
+    raise ConnectRefused(
+        f"You signed in to Microsoft as {came_back}, and this sign-in is {wanted}’s.",
+        f"Nothing was changed. Choose Reconnect again and sign in as {wanted}. If {came_back} is to take over, choose "
+        "Connect another sign-in, and then the accounts that move to it.",
+        site,
+    )
+
+
+def _name_of(person: shapes.User) -> str:
+    return person.user_name or person.email or person.display_name or person.user_id
 
 
 def waiting_beside(connection: Connection) -> str:
@@ -213,14 +248,14 @@ def _code_of(query: Mapping[str, str], site: Site) -> str:
 
 
 def _store(site: Site, user: User, person: shapes.User, tokens: Tokens, now: datetime) -> Connection:
-    name = person.user_name or person.email or person.display_name
     with transaction.atomic():
         # One connection per Microsoft user and site: two browsers coming back at once take turns here.
         Site.objects.select_for_update(no_key=True).get(pk=site.pk)
         connection = site.connections.filter(microsoft_user_id=person.user_id).first()
+        action = "sign_in.connect" if connection is None else "sign_in.reconnect"
         if connection is None:
             connection = Connection.objects.create(site=site, microsoft_user_id=person.user_id, connected_at=now)
-        connection.microsoft_user_name = str(fitting(Connection, "microsoft_user_name", name))
+        connection.microsoft_user_name = str(fitting(Connection, "microsoft_user_name", _name_of(person)))
         connection.status = Connection.Status.CONNECTED
         connection.connected_by = user
         connection.connected_at = now
@@ -229,6 +264,8 @@ def _store(site: Site, user: User, person: shapes.User, tokens: Tokens, now: dat
         store_tokens(connection, tokens, now)
         # Whatever held its accounts may be gone with the new sign-in: the next call tells.
         connection.ad_accounts.update(hold_reason="", held_until=None)
+        record(user, action, organisation=site.organisation, site=site, target=str(connection), now=now)
+        accounts_freed.send(Connection, account_ids=list(connection.ad_accounts.active().values_list("pk", flat=True)))
     return connection
 
 
@@ -334,7 +371,14 @@ def add_accounts(connection: Connection, account_ids: Iterable[str], actor: User
         if not account.can_upload:
             raise AccountsRefused(f"{account.name}: {account.why_not}")
     with transaction.atomic():
+        known = {row.account_id: row for row in connection.site.ad_accounts.select_related("connection")}
         added = [_add(connection, reachable[account_id], now) for account_id in wanted]
+        for row in added:
+            before = known.get(row.account_id)
+            _note(
+                row, "account.add", actor, now, {"sign_in": [str(before.connection) if before else "", str(connection)]}
+            )
+        accounts_freed.send(Connection, account_ids=[row.pk for row in added])
     for row in added:
         logger.info("Site %s: user %s added account %s", connection.site_id, actor.pk, row.account_id)
         try:
@@ -344,14 +388,16 @@ def add_accounts(connection: Connection, account_ids: Iterable[str], actor: User
     return added
 
 
-def remove_account(account: AdAccount, actor: User) -> None:
+def remove_account(account: AdAccount, actor: User, now: datetime) -> None:
     """Stop forwarding to an account. Its mapping and history stay, and adding it again goes on with them."""
     account.is_active = False
-    account.save(update_fields=["is_active"])
+    with transaction.atomic():
+        account.save(update_fields=["is_active"])
+        _note(account, "account.remove", actor, now, {})
     logger.info("Site %s: user %s removed account %s", account.site_id, actor.pk, account.account_id)
 
 
-def disconnect(connection: Connection, actor: User) -> None:
+def disconnect(connection: Connection, actor: User, now: datetime) -> None:
     """Destroy the tokens of a sign-in. Its accounts stay with their history and wait until it is reconnected.
 
     Microsoft goes on listing Convultra among the person's applications until they remove it there.
@@ -363,8 +409,15 @@ def disconnect(connection: Connection, actor: User) -> None:
         locked.failed_at = None
         locked.save(update_fields=["status", "last_error", "failed_at"])
         wipe_tokens(locked)
+        site = locked.site
+        record(actor, "sign_in.disconnect", organisation=site.organisation, site=site, target=str(locked), now=now)
     connection.refresh_from_db()
     logger.info("Site %s: user %s disconnected Microsoft user %s", locked.site_id, actor.pk, locked.microsoft_user_id)
+
+
+def _note(account: AdAccount, action: str, actor: User, now: datetime, details: dict[str, object]) -> None:
+    site = account.site
+    record(actor, action, organisation=site.organisation, site=site, target=str(account), details=details, now=now)
 
 
 def _reachable(account: shapes.Account, person: shapes.User) -> ReachableAccount:

@@ -15,6 +15,7 @@ from django.db import transaction
 from ingest.models import VALUE_DECIMALS
 from integrations.conditions import ConditionError, parse_condition
 from integrations.models import AdAccount, ConversionGoal, GoalMapping, MappingChange, ValueRule
+from integrations.signals import event_remapped
 
 # Offered first on every mapping page; any other name that a site sends can be mapped as well.
 OFFERED_EVENTS = (
@@ -80,6 +81,8 @@ def set_mapping(
             changed_by=actor,
             created_at=now,
         )
+        if wanted is not None:
+            event_remapped.send(GoalMapping, account_id=account.pk, event_name=event_name, actor=actor, now=now)
     return wanted
 
 

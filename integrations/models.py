@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from convultra.fields import EncryptedText
 from ingest.models import VALUE_DECIMALS, VALUE_DIGITS, Event, Site
+from integrations.signals import accounts_freed
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -126,7 +127,10 @@ class AdAccount(models.Model):
         Where the cause is still there, the next call holds it anew.
         """
         held = AdAccount.objects.filter(pk=self.pk).exclude(hold_reason="", held_until=None)
-        return bool(held.update(hold_reason="", held_until=None, failed_calls=0))
+        is_lifted = bool(held.update(hold_reason="", held_until=None, failed_calls=0))
+        if is_lifted:
+            accounts_freed.send(AdAccount, account_ids=[self.pk])
+        return is_lifted
 
 
 class ConversionGoal(models.Model):

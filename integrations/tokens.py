@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from django.db import transaction
-from django.db.models import Q, QuerySet
+from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
 from convultra import failpoints
@@ -28,6 +28,7 @@ from integrations.microsoft_ads.errors import (
 )
 from integrations.microsoft_ads.oauth import OAuthApp, Tokens
 from integrations.models import Connection
+from integrations.signals import accounts_freed
 
 RENEW_EARLY = timedelta(minutes=5)
 JITTER_SECONDS = 60
@@ -39,8 +40,9 @@ POLL_SECONDS = 0.1
 OPERATOR_PAUSE = timedelta(minutes=5)
 # A refresh token lives 90 days from its issue, so an idle connection is renewed weekly (entra/refresh-tokens).
 IDLE = timedelta(days=7)
-# Ten renewals of twenty seconds at most, so that they end within the four minutes of a task.
-KEPT_ALIVE_AT_ONCE = 10
+# Renewals are begun for so long; each takes twenty seconds at most, and a task has four minutes.
+KEEP_ALIVE_SECONDS = 180
+KEPT_ALIVE_AT_ONCE = 1000
 MAX_ERROR_CHARS = 500
 
 # Why Microsoft ended a grant, by AADSTS number: for people to read, never to branch on (entra/reference-error-codes).
@@ -60,6 +62,10 @@ _REASONS = {
 }
 
 logger = logging.getLogger(__name__)
+
+
+class SignInUnreadable(ClientMisconfigured):
+    """A stored sign-in that none of our keys opens. It is the operator's to mend, and this sign-in's alone."""
 
 
 class ConnectionTokens:
@@ -136,7 +142,7 @@ class ConnectionTokens:
             return _Held.of(connection)
         except DecryptionFailed as error:
             # Nothing is written: with the right key the tokens can still be read.
-            raise ClientMisconfigured(f"The stored sign-in cannot be read: {error}") from error
+            raise SignInUnreadable(f"The stored sign-in cannot be read: {error}") from error
 
     def _renewed(self, held: "_Held") -> str:
         now = self._clock()
@@ -147,7 +153,7 @@ class ConnectionTokens:
         try:
             used, tokens = self._exchange(held)
         except GrantDead as error:
-            if self._give_up(held, Connection.Status.NEEDS_RECONNECT, _why_dead(error), now):
+            if self._give_up(held, Connection.Status.NEEDS_RECONNECT, _why_dead(error, held), now):
                 raise
         except ClientMisconfigured as error:
             if self._give_up(held, Connection.Status.NEEDS_OPERATOR, _why_misconfigured(error), now):
@@ -176,11 +182,14 @@ class ConnectionTokens:
             raise GrantDead("No refresh token is stored.")
         try:
             return held.refresh_token, app.refresh(held.refresh_token)
-        except GrantDead:
+        except GrantDead as refusal:
             if not held.previous_refresh_token:
                 raise
             logger.warning("Connection %s: trying the refresh token before the current one", self._connection_id)
-            return held.previous_refresh_token, app.refresh(held.previous_refresh_token)
+            try:
+                return held.previous_refresh_token, app.refresh(held.previous_refresh_token)
+            except GrantDead:
+                raise refusal from None  # why the current one is dead is what the person should read
 
     def _save(self, held: "_Held", used: str, tokens: Tokens, now: datetime) -> "_Held | None":
         """Save the new pair; None, nothing saved, when somebody's newer pair or their wish to disconnect counts."""
@@ -224,7 +233,8 @@ def store_tokens(connection: Connection, tokens: Tokens, now: datetime) -> None:
     connection.token_version += 1
     connection.refreshing_until = None
     connection.renewed_at = now
-    if connection.status == Connection.Status.NEEDS_OPERATOR:
+    waited_for_us = connection.status == Connection.Status.NEEDS_OPERATOR
+    if waited_for_us:
         connection.status = Connection.Status.CONNECTED
     if connection.status == Connection.Status.CONNECTED:
         connection.last_error, connection.failed_at = "", None
@@ -242,6 +252,9 @@ def store_tokens(connection: Connection, tokens: Tokens, now: datetime) -> None:
             "failed_at",
         ]
     )
+    if waited_for_us:
+        freed = list(connection.ad_accounts.active().values_list("pk", flat=True))
+        accounts_freed.send(Connection, account_ids=freed)
 
 
 def wipe_tokens(connection: Connection) -> None:
@@ -264,20 +277,28 @@ def wipe_tokens(connection: Connection) -> None:
 def keep_alive(app: Callable[[], OAuthApp], now: datetime) -> int:
     """Renew sign-ins that nobody used for a week, and those that waited for us; return how many were renewed.
 
-    `now` decides which are due; each renewal reads the clock anew, as those before it take their time.
-    Stops at our own misconfiguration, which is the same for all. At most 10 at a time, the longest unused first.
+    `now` decides which are due; each renewal reads the clock anew, as those before it take their time. What failed
+    lately comes last, so that sign-ins which always fail keep nobody waiting. Stops at our own misconfiguration, which
+    is the same for all, and when time is up.
     """
     idle = Q(status=Connection.Status.CONNECTED, renewed_at__lte=now - IDLE)
-    paused = Q(status=Connection.Status.NEEDS_OPERATOR, failed_at__lte=now - OPERATOR_PAUSE)
-    due = Connection.objects.filter(idle | paused).order_by("renewed_at", "pk").values_list("pk", flat=True)
+    paused = Q(status=Connection.Status.NEEDS_OPERATOR)
+    rested = Q(failed_at__isnull=True) | Q(failed_at__lte=now - OPERATOR_PAUSE)
+    due = Connection.objects.filter(idle | paused, rested).order_by(F("failed_at").asc(nulls_first=True), "renewed_at")
+    stop_at = time.monotonic() + KEEP_ALIVE_SECONDS
     renewed = 0
-    for connection_id in due[:KEPT_ALIVE_AT_ONCE]:
+    for connection_id in list(due.values_list("pk", flat=True)[:KEPT_ALIVE_AT_ONCE]):
+        if time.monotonic() > stop_at:
+            break
         try:
             ConnectionTokens(connection_id, app).renew_now()
-        except ClientMisconfigured:
-            break
         except TokenError as error:
             logger.warning("Connection %s: not renewed, %s", connection_id, error)
+            Connection.objects.filter(pk=connection_id).exclude(status=Connection.Status.NEEDS_RECONNECT).update(
+                failed_at=now
+            )
+            if isinstance(error, ClientMisconfigured) and not isinstance(error, SignInUnreadable):
+                break
         else:
             renewed += 1
     return renewed
@@ -322,8 +343,11 @@ class _Held:
         return bool(self.access_token) and self.expires_at is not None and now < self.expires_at
 
 
-def _why_dead(error: GrantDead) -> str:
+def _why_dead(error: GrantDead, held: _Held) -> str:
     reason = next((_REASONS[number] for number in error.error_codes if number in _REASONS), "")
+    if not reason and held.is_being_renewed:
+        # The lease of whoever died over it: Microsoft may have given a token that nobody has.
+        reason = "its last renewal was interrupted before the answer was saved"
     because = f" because {reason}" if reason else ""
     return f"Microsoft no longer gives access to this sign-in{because}{_diagnosis(error)}."
 

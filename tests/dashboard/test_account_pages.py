@@ -153,7 +153,7 @@ class TestOverview(AccountTestCase):
         self.assertIn("Map an event to a goal in Search – US", self.overview())
 
     def test_a_removed_account_keeps_its_overview_and_logs_only(self) -> None:
-        remove_account(self.account, self.alice)
+        remove_account(self.account, self.alice, timezone.now())
         page = self.overview()
         self.assertIn("Removed", page)
         self.assertNotIn(self.url("account-mapping"), page)

@@ -10,7 +10,7 @@ from django.test import Client, override_settings
 from django.urls import reverse
 
 from ingest.models import Membership, Role
-from integrations.microsoft_ads.emulator.world import NO_ACCOUNTS_USER
+from integrations.microsoft_ads.emulator.world import AGENCY_USER, NO_ACCOUNTS_USER
 from integrations.models import AdAccount, Connection
 from tests.cast import NOON, CastTestCase, make_site
 from tests.support.microsoft import EmulatedMicrosoft
@@ -102,6 +102,23 @@ class TheWayBack(Journey):
         answer = self.come_back(self.consent())
         self.assertRedirects(answer, self.page_url, fetch_redirect_response=False)
         self.assertContains(self.client.get(self.page_url), "is connected")
+
+    def test_reconnecting_as_somebody_else_changes_nothing_and_says_so(self) -> None:
+        connection = self.microsoft.connect(self.site, self.alice)
+        start = self.client.post(self.start_url, {"sign_in": str(connection.public_id)})
+        query = self.microsoft.sign_in(start.headers["Location"], AGENCY_USER)
+        answer = self.come_back(query)
+        self.assertRedirects(answer, self.page_url, fetch_redirect_response=False)
+        page = self.client.get(self.page_url)
+        self.assertContains(page, f"as {AGENCY_USER}, and this sign-in is {connection}’s")
+        self.assertContains(page, "Nothing was changed")
+        self.assertEqual(Connection.objects.get(), connection)
+
+    def test_the_reconnect_button_names_its_sign_in(self) -> None:
+        connection = self.microsoft.connect(self.site, self.alice)
+        Connection.objects.update(status=Connection.Status.NEEDS_RECONNECT)
+        hidden = f'<input type="hidden" name="sign_in" value="{connection.public_id}">'
+        self.assertContains(self.client.get(self.page_url), hidden, html=True)
 
     def test_signing_in_as_somebody_else_is_said(self) -> None:
         other = Connection.objects.create(

@@ -88,7 +88,7 @@ class TestList(LogsTestCase):
 
     def test_the_list_of_a_removed_account_stays_readable(self) -> None:
         delivery = self.deliver()
-        remove_account(self.account, self.alice)
+        remove_account(self.account, self.alice, timezone.now())
         self.assertEqual(self.listed(), [delivery])
 
     def test_another_accounts_rows_are_not_listed(self) -> None:

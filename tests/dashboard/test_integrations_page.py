@@ -139,7 +139,7 @@ class NeedsReconnect(PageCase):
 
     def test_it_can_be_disconnected_until_it_is(self) -> None:
         self.assertIn(self.link("disconnect"), self.page())
-        connecting.disconnect(self.connection, self.alice)
+        connecting.disconnect(self.connection, self.alice, NOON)
         self.assertNotIn(self.link("disconnect"), self.page())
 
     def test_it_comes_before_the_healthy_ones(self) -> None:

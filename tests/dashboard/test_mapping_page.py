@@ -305,7 +305,7 @@ class TestSync(AccountTestCase):
         self.assertEqual(len(self.microsoft.paths), asked)
 
     def test_a_removed_account_is_not_read(self) -> None:
-        remove_account(self.account, self.alice)
+        remove_account(self.account, self.alice, timezone.now())
         asked = len(self.microsoft.paths)
         self.assertRedirects(self.client.post(self.url("account-goals-sync")), self.url("account-overview"))
         self.assertEqual(len(self.microsoft.paths), asked)

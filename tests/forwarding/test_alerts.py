@@ -288,16 +288,22 @@ class TestWhatOnlyTheOperatorCanMend(AlertTestCase):
         self.assertIn("Nobody is disconnected", text)
         self.assertIn("/admin/integrations/connection/?status__exact=needs_operator", text)
 
-    def test_an_open_breaker(self) -> None:
-        Breaker.objects.create(name="developer token", failures=5, open_until=NOON + MINUTE)
-        self.attend()
-        self.assertIn("MICROSOFT_DEVELOPER_TOKEN", self.assert_told("No calls to Microsoft: developer token"))
-
     def test_accounts_whose_calls_are_refused_for_our_fault(self) -> None:
         self.waiting()
         AdAccount.objects.update(hold_reason=Hold.OPERATOR, held_until=NOON + 15 * MINUTE)
         self.attend()
         self.assertIn("Search – US (138204417)", self.assert_told("Convultra's own set-up is wrong"))
+
+    def test_a_developer_token_that_is_refused_for_all_is_the_same_cause(self) -> None:
+        self.waiting()
+        AdAccount.objects.update(hold_reason=Hold.OPERATOR, held_until=NOON + 15 * MINUTE)
+        Breaker.objects.create(name="developer_token", failures=3, open_until=NOON + MINUTE)
+        self.attend()
+        AdAccount.objects.update(hold_reason="", held_until=None)
+        self.attend(MINUTE)
+        text = self.assert_told("Convultra's own set-up is wrong")
+        self.assertIn("Nothing goes out to any account", text)
+        self.assertIn("MICROSOFT_DEVELOPER_TOKEN", text)
 
     def test_rows_that_were_set_aside(self) -> None:
         self.waiting(hold_reason=Hold.OPERATOR, next_attempt_at=NOON + DAY)

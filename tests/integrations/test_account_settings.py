@@ -53,7 +53,7 @@ class TestRemoval(CastTestCase):
     def test_a_waiting_conversion_says_that_the_account_was_removed(self) -> None:
         event = store_event(self.site)
         plan_all(NOON)
-        remove_account(self.account, self.alice)
+        remove_account(self.account, self.alice, NOON)
         words = words_of(event.deliveries.get())
         assert words is not None
         self.assertEqual(words.title, "Account was removed")

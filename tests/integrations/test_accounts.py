@@ -125,7 +125,7 @@ class AddAccountsTest(Accounts):
     def test_a_removed_account_comes_back_with_its_goals(self) -> None:
         connection = self.connect()
         (account,) = self.add(connection, SEARCH_US)
-        remove_account(account, self.alice)
+        remove_account(account, self.alice, timezone.now())
         self.assertFalse(AdAccount.objects.active().exists())
         (again,) = self.add(connection, SEARCH_US)
         self.assertEqual(again.pk, account.pk)
@@ -162,7 +162,7 @@ class AddAccountsTest(Accounts):
 
     def test_a_disconnected_sign_in_reaches_nothing(self) -> None:
         connection = self.connect()
-        disconnect(connection, self.alice)
+        disconnect(connection, self.alice, timezone.now())
         calls = len(self.microsoft.paths)
         with self.assertRaisesMessage(MicrosoftAdsError, "Reconnect to go on"):
             reachable_accounts(connection)

@@ -9,7 +9,7 @@ from django.contrib.sessions.backends.db import SessionStore
 from django.test import override_settings
 from django.utils import timezone
 
-from ingest.models import Membership, Role
+from ingest.models import AuditEntry, Membership, Role
 from integrations.connecting import (
     MAX_OPEN_ATTEMPTS,
     SESSION_KEY,
@@ -108,12 +108,41 @@ class TheWayBackTest(Journey):
 class ReconnectingTest(Journey):
     def test_the_same_microsoft_user_renews_the_connection(self) -> None:
         before = self.finish(self.microsoft.sign_in(self.begin()))
-        disconnect(before, self.alice)
+        disconnect(before, self.alice, timezone.now())
         after = self.finish(self.microsoft.sign_in(self.begin()))
         self.assertEqual(after.pk, before.pk)
         self.assertEqual(after.status, Connection.Status.CONNECTED)
         self.assertEqual(after.last_error, "")
         self.assertGreater(after.token_version, before.token_version)
+
+    def come_back_as(self, user_name: str, reconnect: Connection) -> Connection:
+        address = begin(self.session, self.alice, self.site, timezone.now(), reconnect)
+        return self.finish(self.microsoft.sign_in(address, user_name))
+
+    def test_whoever_comes_back_as_somebody_else_is_told_and_nothing_is_changed(self) -> None:
+        wanted = self.finish(self.microsoft.sign_in(self.begin()))
+        before = Connection.objects.values_list().get()
+        with self.assertRaises(ConnectRefused) as caught:
+            self.come_back_as(AGENCY_USER, wanted)
+        self.assertEqual(
+            caught.exception.title, f"You signed in to Microsoft as {AGENCY_USER}, and this sign-in is {MARKETER}’s."
+        )
+        self.assertIn("Nothing was changed. Choose Reconnect again", caught.exception.what_to_do)
+        self.assertEqual(Connection.objects.values_list().get(), before)
+
+    def test_the_audit_log_has_who_came_back_as_whom(self) -> None:
+        wanted = self.finish(self.microsoft.sign_in(self.begin()))
+        with self.assertRaises(ConnectRefused):
+            self.come_back_as(AGENCY_USER, wanted)
+        entry = AuditEntry.objects.get(action="sign_in.other_user")
+        self.assertEqual((entry.actor, entry.target, entry.site), (self.alice, MARKETER, self.site))
+        self.assertEqual(entry.details, {"came_back_as": AGENCY_USER})
+
+    def test_the_person_meant_reconnects_it(self) -> None:
+        wanted = self.finish(self.microsoft.sign_in(self.begin()))
+        self.assertEqual(self.come_back_as(MARKETER, wanted), wanted)
+        actions = AuditEntry.objects.order_by("pk").values_list("action", flat=True)
+        self.assertEqual(list(actions), ["sign_in.connect", "sign_in.reconnect"])
 
     def test_another_microsoft_user_is_a_connection_beside_it_and_the_page_is_warned(self) -> None:
         waiting = make_connection(
@@ -136,9 +165,10 @@ class ReconnectingTest(Journey):
     def test_disconnecting_destroys_the_tokens_and_keeps_the_accounts(self) -> None:
         connection = self.finish(self.microsoft.sign_in(self.begin()))
         AdAccount.objects.create(site=self.site, connection=connection, account_id="1", customer_id="2", name="Kept")
-        disconnect(connection, self.alice)
+        disconnect(connection, self.alice, timezone.now())
         stored = Connection.objects.filter(pk=connection.pk).values_list("access_token", "refresh_token")
         self.assertEqual(list(stored), [("", "")])
+        self.assertEqual(AuditEntry.objects.filter(action="sign_in.disconnect", actor=self.alice).count(), 1)
         self.assertEqual(connection.status, Connection.Status.NEEDS_RECONNECT)
         self.assertTrue(AdAccount.objects.filter(name="Kept", is_active=True).exists())
 

@@ -26,7 +26,7 @@ from integrations.microsoft_ads.errors import (
 )
 from integrations.microsoft_ads.oauth import OAuthApp, Tokens
 from integrations.models import AdAccount, Connection
-from integrations.tokens import IDLE, KEPT_ALIVE_AT_ONCE, OPERATOR_PAUSE, RENEWAL_LEASE, ConnectionTokens, keep_alive
+from integrations.tokens import IDLE, KEEP_ALIVE_SECONDS, OPERATOR_PAUSE, RENEWAL_LEASE, ConnectionTokens, keep_alive
 from tests.cast import NOON, CastTestCase, make_site, make_user
 from tests.support.microsoft import EmulatedMicrosoft
 
@@ -147,7 +147,7 @@ class OneAtATimeTest(Renewal):
         refresh = OAuthApp.refresh
 
         def slow(app: OAuthApp, refresh_token: str) -> Tokens:
-            disconnect(self.stored(), self.alice)
+            disconnect(self.stored(), self.alice, timezone.now())
             return refresh(app, refresh_token)
 
         with mock.patch.object(OAuthApp, "refresh", slow), self.assertRaises(GrantDead):
@@ -175,7 +175,11 @@ class CrashTest(Renewal):
         with self.assertLogs("integrations", "ERROR"), self.assertRaises(GrantDead):
             self.tokens().renew(self.first)
         self.assertEqual(self.stored().status, Connection.Status.NEEDS_RECONNECT)
-        self.assertIn("no longer gives access", self.stored().last_error)
+        self.assertEqual(
+            self.stored().last_error,
+            "Microsoft no longer gives access to this sign-in because its last renewal was interrupted before the "
+            "answer was saved (AADSTS70000).",
+        )
 
     def test_the_refresh_token_before_is_kept_until_the_new_access_token_worked(self) -> None:
         before = self.stored().refresh_token
@@ -183,6 +187,19 @@ class CrashTest(Renewal):
         self.assertEqual(self.stored().previous_refresh_token, before)
         client_for_connection(self.connection).get_user()
         self.assertEqual(self.stored().previous_refresh_token, "")
+
+    def test_it_is_kept_too_where_refresh_tokens_work_once(self) -> None:
+        self.microsoft.books.settings.strict_rotation = True
+        self.test_the_refresh_token_before_is_kept_until_the_new_access_token_worked()
+        self.assertNotEqual(self.tokens().renew(self.stored().access_token), self.first)
+
+    def test_when_both_are_dead_the_reason_is_that_of_the_current_one(self) -> None:
+        self.microsoft.books.settings.strict_rotation = True
+        second = self.tokens().renew(self.first)
+        self.lose(self.stored().refresh_token)
+        with self.assertLogs("integrations", "WARNING"), self.assertRaises(GrantDead):
+            self.tokens().renew(second)
+        self.assertIn("AADSTS50173", self.stored().last_error)
 
     def test_an_answer_that_refuses_the_token_does_not_prove_it(self) -> None:
         self.tokens().renew(self.first)
@@ -314,12 +331,45 @@ class KeepAliveTest(Renewal):
         self.assertEqual(leases, [RENEWAL_LEASE, RENEWAL_LEASE])
 
     def test_no_more_are_renewed_at_once_than_a_task_has_time_for(self) -> None:
-        for number in range(KEPT_ALIVE_AT_ONCE):
-            self.microsoft.connect(make_site(f"Shop {number}", self.alice), self.alice)
+        self.microsoft.connect(make_site("Second", self.alice), self.alice)
         self.time.shift(IDLE)
-        self.assertEqual(keep_alive(oauth_app, timezone.now()), KEPT_ALIVE_AT_ONCE)
-        self.assertEqual(keep_alive(oauth_app, timezone.now()), 1)
-        self.assertLess(KEPT_ALIVE_AT_ONCE * 2 * EXCHANGE_SECONDS, settings.Q_CLUSTER["timeout"])
+        with mock.patch("integrations.tokens.KEEP_ALIVE_SECONDS", -1):
+            self.assertEqual(keep_alive(oauth_app, timezone.now()), 0)
+        self.assertEqual(keep_alive(oauth_app, timezone.now()), 2)
+        self.assertLess(KEEP_ALIVE_SECONDS + 2 * EXCHANGE_SECONDS, settings.Q_CLUSTER["timeout"])
+
+    def other_sign_ins(self, number: int) -> list[Connection]:
+        """Make sign-ins that were unused for longer than the one of the others, so that their turn comes first."""
+        sites = (make_site(f"Shop {each}", self.alice) for each in range(number))
+        made = [self.microsoft.connect(site, self.alice) for site in sites]
+        Connection.objects.filter(pk__in=[one.pk for one in made]).update(renewed_at=NOON - IDLE)
+        return made
+
+    def test_ten_sign_ins_that_always_fail_keep_nobody_waiting(self) -> None:
+        failing = {one.refresh_token for one in self.other_sign_ins(10)}
+        self.time.shift(IDLE)
+        refresh = OAuthApp.refresh
+
+        def unwilling(app: OAuthApp, refresh_token: str) -> Tokens:
+            if refresh_token in failing:
+                raise ClientMisconfigured("Not in this directory", error="unauthorized_client", error_codes=(700016,))
+            return refresh(app, refresh_token)
+
+        with mock.patch.object(OAuthApp, "refresh", unwilling), self.assertLogs("integrations", "WARNING"):
+            for minute in range(12):
+                keep_alive(oauth_app, timezone.now() + timedelta(minutes=minute))
+        self.assertEqual(self.stored().renewed_at, NOON + IDLE)
+
+    def test_one_that_cannot_be_read_does_not_stop_the_others(self) -> None:
+        [unreadable] = self.other_sign_ins(1)
+        with database.cursor() as cursor:
+            cursor.execute(
+                "UPDATE integrations_connection SET refresh_token = %s WHERE id = %s", ["gAAAA-torn", unreadable.pk]
+            )
+        self.time.shift(IDLE)
+        with self.assertLogs("integrations", "WARNING"):
+            self.assertEqual(keep_alive(oauth_app, timezone.now()), 1)
+        self.assertEqual(self.stored().renewed_at, NOON + IDLE)
 
     def test_our_own_misconfiguration_is_asked_about_once_for_all(self) -> None:
         self.microsoft.connect(make_site("Second", self.alice), self.alice)
@@ -331,22 +381,24 @@ class KeepAliveTest(Renewal):
 
 
 class ManyWorkersTest(TransactionTestCase):
-    def test_eight_workers_ask_for_one_new_token(self) -> None:
+    def test_eight_workers_ask_for_one_new_token_at_each_expiry(self) -> None:
         alice = make_user("alice")
         site = make_site("Harbor & Pine", alice)
         with EmulatedMicrosoft() as microsoft:
             connection = microsoft.connect(site, alice)
-            microsoft.paths.clear()
             begin_together = threading.Barrier(8)
 
-            def renew(_: int) -> str:
+            def renew(stale: str) -> str:
                 begin_together.wait(timeout=10)
                 try:
-                    return ConnectionTokens(connection.pk, oauth_app).renew(connection.access_token)
+                    return ConnectionTokens(connection.pk, oauth_app).renew(stale)
                 finally:
                     connections.close_all()
 
             with ThreadPoolExecutor(8) as workers:
-                tokens = set(workers.map(renew, range(8)))
-            self.assertEqual(microsoft.token_calls, 1)
-        self.assertEqual(tokens, {Connection.objects.get().access_token})
+                for _expiry in range(5):
+                    microsoft.paths.clear()
+                    stale = Connection.objects.get().access_token
+                    tokens = set(workers.map(renew, [stale] * 8))
+                    self.assertEqual(microsoft.token_calls, 1)
+                    self.assertEqual(tokens, {Connection.objects.get().access_token})
