@@ -8,9 +8,11 @@ EMULATOR_PORT ?= 9201
 # The suite's PostgreSQL. Empty: .ci/postgres starts a throw-away server from the installed packages.
 TEST_POSTGRES_URL ?=
 WORKERS ?= 2
+CHAOS_MINUTES ?= 10
+CHAOS_RATE ?= 50
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-sqlite test-postgres check format bench clean
+.PHONY: help demo test test-sqlite test-postgres check format bench chaos clean
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -42,6 +44,11 @@ format: $(VENV)/.dev ## Format the code
 bench: $(VENV)/.dev ## Measure against ceilings of the same run (docs/performance.md)
 	@url=$$(TEST_POSTGRES_URL='$(TEST_POSTGRES_URL)' .ci/postgres start) || exit 1; \
 	 $(BIN)/python -m tests.bench --postgres "$$url"; code=$$?; \
+	 .ci/postgres stop "$$url"; exit $$code
+
+chaos: $(VENV)/.dev ## Kill processes at random under load, then compare the books (CHAOS_MINUTES=10 CHAOS_RATE=50)
+	@url=$$(TEST_POSTGRES_URL='$(TEST_POSTGRES_URL)' .ci/postgres start) || exit 1; \
+	 $(BIN)/python -m tests.chaos --postgres "$$url" --minutes $(CHAOS_MINUTES) --rate $(CHAOS_RATE); code=$$?; \
 	 .ci/postgres stop "$$url"; exit $$code
 
 clean: ## Delete the virtual environment and the demo's data

@@ -57,7 +57,7 @@ def _site(organisation: Organisation, name: str) -> Site:
     return site
 
 
-def connect(site: Site, owner: User, now: datetime) -> Connection:
+def connect(site: Site, owner: User, now: datetime, microsoft_user: str = MICROSOFT_USER) -> Connection:
     """Walk the local Microsoft's sign-in as a browser would: open its page, press Accept, come back with the code."""
     session = SessionStore()
     address = begin(session, owner, site, now)
@@ -65,7 +65,7 @@ def connect(site: Site, owner: User, now: datetime) -> Connection:
     page.raise_for_status()
     form = _Form()
     form.feed(page.text)
-    fields = form.hidden | {"user": MICROSOFT_USER, "decision": "accept"}
+    fields = form.hidden | {"user": microsoft_user, "decision": "accept"}
     back = requests.post(page.url, data=fields, timeout=10, allow_redirects=False)
     query = dict(parse_qsl(urlsplit(back.headers["Location"]).query))
     return finish(session, owner, query, now)

@@ -1,4 +1,4 @@
-"""The bench's own databases: made for a run, and gone after it."""
+"""Databases of a bench or a chaos run: made for it, and gone after it."""
 
 import tempfile
 from collections.abc import Iterator
@@ -12,26 +12,26 @@ from psycopg import sql
 SUFFIX = "_bench"
 
 
-def refuse_foreign(name: str) -> None:
-    """Raise ValueError for a database that the bench must not empty: one whose name does not end in `_bench`."""
-    if not Path(name).stem.endswith(SUFFIX):
-        raise ValueError(f"{name} does not end in {SUFFIX}. The bench empties its database and takes no other.")
+def refuse_foreign(name: str, suffix: str = SUFFIX) -> None:
+    """Raise ValueError for a database that must not be emptied: one whose name does not end in `suffix`."""
+    if not Path(name).stem.endswith(suffix):
+        raise ValueError(f"{name} does not end in {suffix}. What is not named so is not emptied.")
 
 
 @contextmanager
-def sqlite() -> Iterator[str]:
+def sqlite(suffix: str = SUFFIX) -> Iterator[str]:
     """Give the URL of a file in a directory of its own."""
-    with tempfile.TemporaryDirectory(prefix="convultra-bench-") as home:
-        yield f"sqlite:///{home}/convultra{SUFFIX}.sqlite3"
+    with tempfile.TemporaryDirectory(prefix=f"convultra{suffix}-") as home:
+        yield f"sqlite:///{home}/convultra{suffix}.sqlite3"
 
 
 @contextmanager
-def postgres(url: str) -> Iterator[str]:
-    """Give the URL of a new database on the server of `url`: its name with `_bench` after it, where it has none yet."""
+def postgres(url: str, suffix: str = SUFFIX) -> Iterator[str]:
+    """Give the URL of a new database on the server of `url`: its name with the suffix after it, where it has none."""
     parts = urlsplit(url)
     name = parts.path.lstrip("/")
-    own = name if name.endswith(SUFFIX) else f"{name}{SUFFIX}"
-    refuse_foreign(own)
+    own = name if name.endswith(suffix) else f"{name}{suffix}"
+    refuse_foreign(own, suffix)
     server = parts._replace(path="/postgres").geturl()
     _execute(server, "DROP DATABASE IF EXISTS {} WITH (FORCE)", own)
     _execute(server, "CREATE DATABASE {}", own)

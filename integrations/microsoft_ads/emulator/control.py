@@ -157,6 +157,7 @@ def booking_json(booking: Booking) -> JsonObject:
         "counted": booking.counted,
         "unattributed": booking.unattributed,
         "adjusted_at": format_moment(booking.adjusted_at) if booking.adjusted_at else None,
+        "restated_value": booking.restated_value,
         "retracted": booking.retracted,
         "effective_count": booking.effective_count(),
         "effective_value": booking.effective_value(),

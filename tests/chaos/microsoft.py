@@ -1,0 +1,94 @@
+"""The emulator of a run, as the run sees it: its ledger by pages, and the faults that it is fed."""
+
+import json
+import random
+from collections.abc import Iterator
+from contextlib import suppress
+from decimal import Decimal
+from typing import Any
+
+import requests
+
+APPLY, ADJUST, TOKEN = "OfflineConversions/Apply", "OfflineConversionAdjustments/Apply", "token"
+ENOUGH_FAULTS = 15
+TIMEOUT_SECONDS = 10.0
+PAGE_ROWS = 5000
+# One call in ten, and never two on each other's heels: the second would meet the retry of the first.
+PASS_FEWEST, PASS_MOST = 4, 14
+# Microsoft's own words for "not now": internal error, execution failed, concurrent change, uploads not applied.
+PASSING = ((0, "InternalError"), (202, "ApiExecutionError"), (5612, "OfflineConversionsApplyFailed"))
+
+Fault = dict[str, Any]
+
+
+class Microsoft:
+    """The emulator at an address."""
+
+    def __init__(self, address: str, rng: random.Random, timeout_seconds: float) -> None:
+        self.address, self._rng, self._timeout_seconds = address, rng, timeout_seconds
+        self.fed: int = 0
+
+    def rows(self, of: str) -> Iterator[dict[str, Any]]:
+        """Yield the `booked` or `received` rows or the `calls`, in order, amounts exact."""
+        after: int | None = 0
+        while after is not None:
+            query = f"of={of}&after={after}&limit={PAGE_ROWS}"
+            answer = requests.get(f"{self.address}/_emulator/page.json?{query}", timeout=60)
+            answer.raise_for_status()
+            page = json.loads(answer.content, parse_float=Decimal)
+            yield from page["rows"]
+            after = page["next"]
+
+    def is_up(self) -> bool:
+        """Say whether it answers."""
+        with suppress(requests.RequestException):
+            return requests.get(f"{self.address}/_emulator/settings", timeout=2).ok
+        return False
+
+    def expire_tokens(self) -> None:
+        """End every access token before its time."""
+        self._control("POST", "expire-tokens")
+
+    def let_tokens_live(self, seconds: int) -> None:
+        """Give out access tokens that live so long from now on."""
+        self._control("POST", "settings", {"access_token_seconds": seconds})
+
+    def feed(self) -> None:
+        """See that faults wait for the calls to come, a tenth of them."""
+        waiting = requests.get(f"{self.address}/_emulator/faults", timeout=TIMEOUT_SECONDS).json()["faults"]
+        for operation in (APPLY, ADJUST, TOKEN):
+            left = sum(fault["operation"] == operation for fault in waiting)
+            for _ in range(ENOUGH_FAULTS - left):
+                fault = self._of_sign_in() if operation == TOKEN else self._of_upload()
+                self._control("POST", "faults", {"operation": operation} | fault)
+                self.fed += 1
+
+    def heal(self) -> None:
+        """Drop what waits."""
+        self._control("DELETE", "faults")
+
+    def _control(self, method: str, name: str, body: object = None) -> None:
+        address = f"{self.address}/_emulator/{name}"
+        requests.request(method, address, json=body or {}, timeout=TIMEOUT_SECONDS).raise_for_status()
+
+    def _of_upload(self) -> Fault:
+        rng = self._rng
+        code, symbol = rng.choice(PASSING)
+        kinds: list[Fault] = [
+            {"fault": "throttled", "retry_after": rng.randint(0, 2)},
+            {"fault": rng.choice(("429", "500", "502", "503", "504"))},
+            {"fault": "token_expired"},
+            {"fault": "fault_code", "code": code, "error_code": symbol},
+            {"fault": "partial_error", "code": code, "error_code": symbol, "indexes": rng.sample(range(8), 3)},
+            {"fault": "delay", "seconds": rng.choice((0.5, 1.5, self._timeout_seconds + 1))},
+            *({"fault": kind} for kind in ("close_before", "close_after", "truncated", "html", "empty")),
+            *({"fault": kind} for kind in ("wrong_shape", "index_out_of_range")),
+        ]
+        return rng.choice(kinds) | {"after": rng.randint(PASS_FEWEST, PASS_MOST)}
+
+    def _of_sign_in(self) -> Fault:
+        kinds: list[Fault] = [
+            {"fault": "oauth_error", "error": "temporarily_unavailable", "code": 90033, "status": 503},
+            *({"fault": kind} for kind in ("503", "close_before", "close_after", "truncated", "html")),
+        ]
+        return self._rng.choice(kinds) | {"after": 1}
