@@ -62,7 +62,8 @@ def _add(rows: list[tuple[int, date, str, str, str, int, Decimal]], now: datetim
             "INSERT INTO forwarding_dailycount (account_id, day, goal_name, status, currency, count, value, created_at)"  # noqa: S608
             f" VALUES {places} ON CONFLICT (account_id, day, goal_name, status, currency) DO UPDATE SET"
             " count = forwarding_dailycount.count + excluded.count,"
-            " value = forwarding_dailycount.value + excluded.value",
+            # Rounded, because SQLite adds floats: what came and went has to leave nothing.
+            " value = round(forwarding_dailycount.value + excluded.value, 3)",
             given,
         )
 
