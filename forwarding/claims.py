@@ -6,7 +6,7 @@ workers at once, and n rows always take ceil(n / 1,000) calls. An upload whose w
 lease ends; whoever takes it over sends the same rows, in the same order, as the same bytes.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 
 from django.conf import settings
@@ -17,6 +17,7 @@ from forwarding import developer_token
 from forwarding.breaker import ACCOUNT_OPENS_AT
 from forwarding.counts import Move, record_moves
 from forwarding.dead_workers import end_if_deadly, lease_end, take_over
+from forwarding.leases import new_token
 from forwarding.models import WAITING, Delivery, Hold, Kind, Operation, Skip, Status, Upload
 from forwarding.retry import CONVERSION_LIFE, LAST_DAYS
 from forwarding.upload_rows import among
@@ -85,15 +86,15 @@ def _is_free(abandoned: Upload) -> bool:
 def _open(account: AdAccount, operation: Operation, now: datetime) -> Upload | None:
     most = account.batch_limit or MAX_ROWS
     listed = _next_rows(_due(account, operation, now), most, now)
-    lingered_since = now - timedelta(seconds=settings.UPLOAD_LINGER_SECONDS)
-    if not listed or (len(listed) < most and min(listed.values()) > lingered_since):
+    if not listed or (len(listed) < most and _wait_for_company(listed, now)):
         return None
     if not developer_token.let_through(account, now):
         return None
     return Upload.objects.create(
         account=account,
         operation=operation,
-        delivery_ids=list(listed),
+        delivery_ids=listed,
+        lease_token=new_token(),
         started_at=now,
         leased_until=lease_end(now),
     )
@@ -106,17 +107,22 @@ def _due(account: AdAccount, operation: Operation, now: datetime) -> QuerySet[De
     return due
 
 
-def _next_rows(due: QuerySet[Delivery], most: int, now: datetime) -> dict[int, datetime]:
-    """Return what goes out next and since when it is due: what soon expires first, then what has waited longest.
+def _next_rows(due: QuerySet[Delivery], most: int, now: datetime) -> list[int]:
+    """Return what goes out next: what soon expires first, then what has waited longest.
 
     Two queries, so that an index serves either order.
     """
     last_days = now + LAST_DAYS
-    columns = ("pk", "next_attempt_at")
-    listed = dict(due.filter(expires_at__lte=last_days).order_by("expires_at", "pk").values_list(*columns)[:most])
+    soon = due.filter(expires_at__lte=last_days).order_by("expires_at", "pk")
+    listed = list(soon.values_list("pk", flat=True)[:most])
     if len(listed) < most:
-        listed |= dict(due.filter(expires_at__gt=last_days).values_list(*columns)[: most - len(listed)])
+        listed += due.filter(expires_at__gt=last_days).values_list("pk", flat=True)[: most - len(listed)]
     return listed
+
+
+def _wait_for_company(listed: Sequence[int], now: datetime) -> bool:
+    lingered_since = now - timedelta(seconds=settings.UPLOAD_LINGER_SECONDS)
+    return not Delivery.objects.filter(pk__in=among(listed), next_attempt_at__lte=lingered_since).exists()
 
 
 def _in_turn(due: QuerySet[Delivery], operation: Operation) -> QuerySet[Delivery]:

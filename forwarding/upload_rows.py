@@ -2,14 +2,15 @@
 call that carries them.
 """
 
-import json
 from collections.abc import Sequence
-from datetime import datetime
 from decimal import Decimal
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from django.db import connection
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import CharField, Func
 from django.db.models.expressions import RawSQL
+from django.db.models.sql.compiler import SQLCompiler
 
 from forwarding.models import Delivery, Upload
 
@@ -31,9 +32,9 @@ class UploadRow(NamedTuple):
     currency: str
     status: str
     attempts: int
-    created_at: datetime
     error_code: int | None
     error_symbol: str
+    day: str  # of `created_at`, in UTC: a thousand moments cost three times as much as all other columns together
 
     @property
     def skip_reason(self) -> str:
@@ -41,15 +42,30 @@ class UploadRow(NamedTuple):
         return ""
 
 
+class _Day(Func):
+    """The day of a moment in UTC, such as `2026-11-22`."""
+
+    template = "to_char(%(expressions)s AT TIME ZONE 'UTC', 'YYYY-MM-DD')"
+    output_field = CharField()
+
+    def as_sqlite(
+        self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, **context: Any
+    ) -> tuple[str, tuple[str | int, ...]]:
+        """Cut it from the text that Django keeps."""
+        return self.as_sql(compiler, connection, template="substr(%(expressions)s, 1, 10)", **context)
+
+
 def rows_of(upload: Upload) -> list[UploadRow]:
     """Read the upload's deliveries in the order in which they are sent."""
-    rows = Delivery.objects.filter(pk__in=among(upload.delivery_ids)).values_list(*UploadRow._fields)
+    *columns, _day = UploadRow._fields
+    rows = Delivery.objects.filter(pk__in=among(upload.delivery_ids)).values_list(*columns, _Day("created_at"))
     by_pk = {row[0]: UploadRow(*row) for row in rows}
     return [by_pk[pk] for pk in upload.delivery_ids]
 
 
 def among(pks: Sequence[int]) -> RawSQL:
     """Return the right side of `pk__in` for many keys: one parameter instead of one each."""
+    listed = ",".join(map(str, pks))
     if connection.vendor == "postgresql":
-        return RawSQL("SELECT unnest(%s::bigint[])", [list(pks)])
-    return RawSQL("SELECT value FROM json_each(%s)", [json.dumps(list(pks))])
+        return RawSQL("SELECT unnest(%s::bigint[])", [f"{{{listed}}}"])
+    return RawSQL("SELECT value FROM json_each(%s)", [f"[{listed}]"])
