@@ -2,7 +2,8 @@
 
 from django.urls import URLPattern, URLResolver, path
 
-from dashboard import account_views, log_views, mapping_views
+from dashboard import account_views, delivery_actions, log_views, mapping_views
+from forwarding.hand_rules import Action
 
 of_an_account: list[URLPattern | URLResolver] = [
     path("", account_views.overview, name="account-overview"),
@@ -15,6 +16,16 @@ of_an_account: list[URLPattern | URLResolver] = [
     path("remove/", account_views.remove, name="account-remove"),
     path("logs/", log_views.logs, name="account-logs"),
     path("logs/news/", log_views.logs_news, name="account-logs-news"),
+    path("logs/retry/", delivery_actions.retry_all, name="account-logs-retry"),
     path("logs/<uuid:delivery_id>/", log_views.delivery, name="account-delivery"),
     path("logs/<uuid:delivery_id>/detail/", log_views.delivery_detail, name="account-delivery-detail"),
+    *(
+        path(
+            f"logs/<uuid:delivery_id>/{action.value}/",
+            delivery_actions.act,
+            {"action": action},
+            name=f"account-delivery-{action.value}",
+        )
+        for action in Action
+    ),
 ]

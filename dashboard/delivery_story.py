@@ -8,9 +8,12 @@ from zoneinfo import ZoneInfo
 
 from dashboard import wording
 from dashboard.forward_logs import sent_at
-from forwarding.errors import account_stop, explain, what_next, words_for, words_of
-from forwarding.models import WAITING, Attempt, ClickSource, Delivery, Kind, Operation, Status, Upload
+from forwarding.errors import explain, waits_for_somebody, what_next, words_for, words_of
+from forwarding.hands import corrections_of
+from forwarding.models import Attempt, ClickSource, Delivery, Kind, Operation, Said, Skip, Status, Upload
+from forwarding.retry import CLOCK_MARGIN
 from forwarding.tasks import to_conversion
+from ingest.models import Source
 from integrations.microsoft_ads.errors import what_to_do
 from integrations.microsoft_ads.wire import conversions_body
 
@@ -44,6 +47,14 @@ class Notice:
     page: str = ""
 
 
+_POSSIBLY_TWICE = Notice(
+    "warn",
+    "Possibly sent twice",
+    "A call that carried it brought no answer, so it was sent again. It has no click ID, and Microsoft does not say "
+    "that it would know such a conversion again, so it may count it twice.",
+)
+
+
 @dataclass(frozen=True)
 class Exchange:
     """One delivery's part of a call: the request, and what came back. Texts are JSON, or a sentence."""
@@ -66,11 +77,20 @@ def attempts_of(delivery: Delivery) -> list[Attempt]:
     return list(delivery.attempt_rows.select_related("upload").defer(*HEAVY_COLUMNS).order_by("created_at", "pk"))
 
 
+def corrections(delivery: Delivery) -> list[Delivery]:
+    """Return what was said about a conversion after it happened, in the order in which it was said."""
+    rows = corrections_of([delivery]).select_related("correction__said_by", "event", "last_upload")
+    found = list(rows.defer(*(f"last_{name}" for name in HEAVY_COLUMNS)))
+    for row in found:
+        row.account = delivery.account
+    return found
+
+
 def notice(delivery: Delivery, now: datetime, zone: ZoneInfo) -> Notice | None:
     """Return what a person should know first; None for a delivery that needs no words."""
     words = explain(delivery)
     if words is None:
-        return None
+        return _POSSIBLY_TWICE if delivery.possibly_twice else None
     follows = what_next(
         delivery,
         now,
@@ -78,14 +98,21 @@ def notice(delivery: Delivery, now: datetime, zone: ZoneInfo) -> Notice | None:
         lambda moment: wording.day(moment, zone, now),
     )
     text = " ".join(part for part in (words.cause, words.fix, follows) if part)
-    stopped = delivery.status in WAITING and account_stop(delivery.account) is not None
+    stopped = waits_for_somebody(delivery)
     looks = {Status.FAILED: "bad", Status.RETRYING: "warn", Status.SKIPPED: "info"}
     look = "warn" if stopped else looks.get(Status(delivery.status), "info")
+    if delivery.possibly_twice:
+        text = f"{text} {_POSSIBLY_TWICE.text}"
     return Notice(look, words.title, text, words.page)
 
 
-def timeline(delivery: Delivery, attempts: Sequence[Attempt], now: datetime) -> list[Step]:
-    """Return the delivery's life so far and what comes next. Reads `delivery.event`, `account` and `last_upload`."""
+def timeline(
+    delivery: Delivery, attempts: Sequence[Attempt], corrected: Sequence[Delivery], now: datetime
+) -> list[Step]:
+    """Return the delivery's life so far and what comes next, its corrections last.
+
+    Reads `delivery.event`, `account` and `last_upload`.
+    """
     event = delivery.event
     steps = []
     if delivery.clicked_at is not None:
@@ -97,7 +124,55 @@ def timeline(delivery: Delivery, attempts: Sequence[Attempt], now: datetime) -> 
     source = event.get_source_display()
     steps.append(Step("pending", "cloud-up", "Event received", event.received_at, facts=source))
     steps += [_attempted(number, attempt) for number, attempt in enumerate(attempts, 1)]
-    return [*sorted(steps, key=lambda step: step.at or now), *_outcome(delivery, len(attempts), now)]
+    so_far = [*sorted(steps, key=lambda step: step.at or now), *_outcome(delivery, len(attempts), now)]
+    home = delivery.account.site.currency
+    return so_far + [step for row in corrected for step in (_said(row, home), _became(row, home, now))]
+
+
+def _said(row: Delivery, home: str) -> Step:
+    line = row.correction
+    worth = "everything" if line.value is None else wording.money(line.value, line.currency, home)
+    icon, what = {
+        Said.REFUND: ("receipt", f"Refund of {worth} received"),
+        Said.RESTATE: ("pencil", f"New total of {worth}"),
+        Said.RETRACT: ("arrow-back-up", "Said not to count"),
+        Said.ORDER: ("pencil", f"The backend says {worth}"),
+    }[Said(line.said)]
+    return Step("skipped", icon, what, line.created_at, facts=_by_whom(row))
+
+
+def _by_whom(row: Delivery) -> str:
+    line = row.correction
+    if line.said_by is not None:
+        return f"by {line.said_by.get_full_name() or line.said_by.email}"
+    source = Source(row.event.source) if line.said in (Said.REFUND, Said.ORDER) else Source.SERVER
+    return source.label
+
+
+def _became(row: Delivery, home: str, now: datetime) -> Step:
+    is_retraction = row.kind == Kind.RETRACT
+    worth = wording.money(row.value, row.currency, home)
+    words = words_of(row)
+    title = words.title if words else ""
+    match Status(row.status):
+        case Status.DELIVERED:
+            facts = " · ".join(_call_facts(row.last_upload)) if row.last_upload else ""
+            if is_retraction:
+                return Step("retracted", "arrow-back-up", "Retracted, accepted", row.delivered_at, facts)
+            return Step("restated", "pencil", f"Restated to {worth}, accepted", row.delivered_at, facts)
+        case Status.SKIPPED:
+            return Step("skipped", "minus", "Nothing was sent", text=title)
+        case Status.FAILED:
+            what = "Retract failed" if is_retraction else f"Restate to {worth} failed"
+            return Step("failed", "x", what, row.changed_at, text=title)
+    what = "Retraction goes out" if is_retraction else f"Restatement to {worth} goes out"
+    return Step("pending", "", what, _goes_out_at(row, now), text=title, is_next=True)
+
+
+def _goes_out_at(row: Delivery, now: datetime) -> datetime | None:
+    """Return when a correction is sent; None while that is not known, or now."""
+    is_parked = row.expires_at is not None and row.next_attempt_at == row.expires_at - CLOCK_MARGIN
+    return None if is_parked or row.next_attempt_at is None or row.next_attempt_at <= now else row.next_attempt_at
 
 
 def _attempted(number: int, attempt: Attempt) -> Step:
@@ -123,7 +198,9 @@ def _outcome(delivery: Delivery, tried: int, now: datetime) -> list[Step]:
             facts = " · ".join(_call_facts(delivery.last_upload)) if delivery.last_upload else ""
             return [Step("delivered", "check", "Accepted by Microsoft", delivery.delivered_at, facts)]
         case Status.SKIPPED:
-            return [Step("skipped", "minus", "Not forwarded", delivery.created_at, text=title)]
+            came_later = delivery.skip_reason in (Skip.CALLED_OFF, Skip.CANCELLED, Skip.UNCONFIRMED)
+            at = delivery.changed_at if came_later else delivery.created_at
+            return [Step("skipped", "minus", "Not forwarded", at, text=title)]
         case Status.FAILED:
             is_final = what_to_do(delivery.error_code, delivery.error_symbol).permanent
             text = (
@@ -132,7 +209,7 @@ def _outcome(delivery: Delivery, tried: int, now: datetime) -> list[Step]:
             if tried == 0:
                 text = title
             return [Step("failed", "player-pause", "Stopped", delivery.changed_at, text=text)]
-    if account_stop(delivery.account) is not None:
+    if waits_for_somebody(delivery):
         return [Step("pending", "hourglass", "Waits", text=title, is_next=True)]
     if delivery.next_attempt_at is not None and delivery.next_attempt_at > now:
         what = f"Attempt {tried + 1} in {wording.duration((delivery.next_attempt_at - now).total_seconds())}"

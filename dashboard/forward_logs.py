@@ -1,6 +1,7 @@
 """Forward Logs: which deliveries a page lists, how it pages, what its counts are, and what is new since. No HTML here.
 
-Nothing here counts rows or skips over them: counts come from `DailyCount`, pages from keys, a search from indexes.
+It lists conversions; a correction is shown on the conversion that it corrects. Nothing here counts rows or skips over
+them: counts come from `DailyCount`, pages from keys, a search from indexes.
 """
 
 import re
@@ -8,15 +9,17 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, time, timedelta
+from decimal import Decimal
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from django import forms
-from django.db.models import Q, QuerySet, Sum
+from django.db.models import Case, F, OuterRef, Q, QuerySet, Subquery, Sum, When
+from django.db.models.functions import JSONObject
 from django.http import QueryDict
 
 from dashboard import wording
-from forwarding.errors import account_stop, filterable_codes, words_of
+from forwarding.errors import filterable_codes, waits_for_somebody, words_for, words_of
 from forwarding.models import WAITING, Attempt, DailyCount, Delivery, Kind, Status
 from ingest.models import MAX_ID_CHARS
 from integrations.models import MAX_GOAL_NAME_CHARS, AdAccount
@@ -27,7 +30,13 @@ MAX_FOLLOWED = 200
 DEFAULT_PERIOD = "7"
 EVER = "all"
 PERIODS = [("7", "Last 7 days"), ("30", "Last 30 days"), ("90", "Last 90 days"), (EVER, "Any time")]
-KINDS = [("", "All kinds"), *Kind.choices]
+WITHOUT_ORDER = "loose"
+KINDS = [
+    ("", "All conversions"),
+    (Kind.RESTATE.value, "Restated"),
+    (Kind.RETRACT.value, "Retracted"),
+    (WITHOUT_ORDER, "Refunds without their order"),
+]
 LISTED = (Status.DELIVERED, *WAITING, Status.FAILED)
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -150,6 +159,14 @@ class LogFilterForm(forms.Form):
 
 
 @dataclass(frozen=True)
+class Second:
+    """The badge beside the status, of a conversion's corrections: a status's look, and the word on it."""
+
+    look: str
+    word: str
+
+
+@dataclass(frozen=True)
 class LogRow:
     """A delivery with what stands beside it."""
 
@@ -157,6 +174,13 @@ class LogRow:
     title: str
     code: str
     note: str
+    second: Second | None = None
+
+    @property
+    def value(self) -> Decimal | None:
+        """Return what it is worth to Microsoft now; of a retracted one what it was worth."""
+        one = self.delivery
+        return one.value if one.restated_value is None else one.restated_value
 
     @property
     def version(self) -> str:
@@ -253,7 +277,7 @@ def news(account: AdAccount, wanted: Wanted, followed: Iterable[str], now: datet
     """
     shown = {UUID(hex=found[1]): int(found[2]) for text in followed if (found := _FOLLOWED.fullmatch(text))}
     ids = list(shown)[:MAX_FOLLOWED]
-    known = list(account.deliveries.filter(public_id__in=ids)) if ids else []
+    known = list(with_correction(account.deliveries.filter(public_id__in=ids))) if ids else []
     changed = [row for row in known if _micros(row.changed_at) != shown[row.public_id]]
     rows = _matching(account, wanted)
     if known:
@@ -262,8 +286,16 @@ def news(account: AdAccount, wanted: Wanted, followed: Iterable[str], now: datet
     return News(drawn_rows(new, account, now, zone), drawn_rows(changed, account, now, zone))
 
 
+def with_correction(deliveries: "QuerySet[Delivery]") -> "QuerySet[Delivery]":
+    """Return deliveries, each with its newest correction that is sent, waits or failed: its badge is drawn from it."""
+    newest = Delivery.objects.filter(original=OuterRef("pk")).exclude(kind=Kind.CONVERSION)
+    told = JSONObject(kind="kind", status="status", code="error_code", symbol="error_symbol")
+    sent = newest.exclude(status=Status.SKIPPED).order_by("-pk").values(told=told)
+    return deliveries.annotate(newest_correction=Subquery(sent[:1]))
+
+
 def drawn_rows(deliveries: Iterable[Delivery], account: AdAccount, now: datetime, zone: ZoneInfo) -> list[LogRow]:
-    """Return rows with their words. The account is put on them, so that no row asks for it again."""
+    """Return rows of `with_correction` with their words. The account is put on them, so that no row asks for it."""
     rows = []
     for delivery in deliveries:
         delivery.account = account
@@ -276,12 +308,40 @@ def sent_at(delivery: Delivery) -> datetime | None:
     return delivery.delivered_at or (delivery.changed_at if delivery.attempts else None)
 
 
+def second_badge(delivery: Delivery) -> Second | None:
+    """Return what became of a conversion's corrections; None when it has none. Needs `with_correction`."""
+    newest: dict[str, str] = getattr(delivery, "newest_correction", None) or {}
+    is_retraction = newest.get("kind") == Kind.RETRACT
+    if delivery.retracted_at is not None:
+        return Second("retracted", "Retracted")
+    if newest.get("status") in WAITING:
+        return Second("retracted", "Retracting…") if is_retraction else Second("restated", "Restating…")
+    if newest.get("status") == Status.FAILED:
+        return Second("failed", "Retract failed" if is_retraction else "Restate failed")
+    return None if delivery.restated_value is None else Second("restated", "Restated")
+
+
 def _drawn(delivery: Delivery, now: datetime, zone: ZoneInfo) -> LogRow:
     words = words_of(delivery)
-    is_stopped = delivery.status in WAITING and account_stop(delivery.account) is not None
-    code = "" if delivery.error_code is None or is_stopped else str(delivery.error_code)
-    notes = ["Test" if delivery.is_test else "", _timing(delivery, now, zone)]
-    return LogRow(delivery, words.title if words else "", code, " · ".join(note for note in notes if note))
+    code = "" if delivery.error_code is None or waits_for_somebody(delivery) else str(delivery.error_code)
+    second = second_badge(delivery)
+    notes = [
+        "Test" if delivery.is_test else "",
+        _correction_note(delivery, second),
+        "Possibly sent twice" if delivery.possibly_twice else "",
+        _timing(delivery, now, zone),
+    ]
+    title = words.title if words else ""
+    return LogRow(delivery, title, code, " · ".join(note for note in notes if note), second)
+
+
+def _correction_note(delivery: Delivery, second: Second | None) -> str:
+    if second is not None and second.look == "failed":
+        newest = getattr(delivery, "newest_correction")  # noqa: B009 - an annotation, unknown to the model's type
+        return words_for(newest["code"], newest["symbol"]).title
+    if delivery.retracted_at is not None or delivery.restated_value is None:
+        return ""
+    return f"was {wording.money(delivery.value, delivery.currency, delivery.account.site.currency)}"
 
 
 def _timing(delivery: Delivery, now: datetime, zone: ZoneInfo) -> str:
@@ -289,7 +349,7 @@ def _timing(delivery: Delivery, now: datetime, zone: ZoneInfo) -> str:
         return f"After {delivery.attempts} attempts" if delivery.attempts > 1 else ""
     if delivery.status not in WAITING or delivery.next_attempt_at is None:
         return ""
-    if account_stop(delivery.account) is not None:
+    if waits_for_somebody(delivery):
         return f"Safe until {wording.day(delivery.expires_at, zone, now)}" if delivery.expires_at else ""
     if delivery.next_attempt_at <= now:
         return "Next batch"
@@ -298,32 +358,50 @@ def _timing(delivery: Delivery, now: datetime, zone: ZoneInfo) -> str:
 
 
 def _matching(account: AdAccount, wanted: Wanted) -> "QuerySet[Delivery]":
+    rows = matching(account, wanted)
+    return with_correction(rows).select_related("event")
+
+
+def matching(account: AdAccount, wanted: Wanted) -> "QuerySet[Delivery]":
+    """Return the deliveries that a list shows, in no order."""
     rows: QuerySet[Delivery] = account.deliveries.all()
     if wanted.search:
         # Whoever looks for one order wants it whatever became of it, so a search lists what was not forwarded too.
         rows = rows.filter(pk__in=_found(account, wanted.search))
-    if wanted.status:
-        rows = rows.filter(status=wanted.status)
-    elif wanted.error:
-        # The index of what is not delivered serves this; no delivered row has an error.
-        rows = rows.exclude(status=Status.DELIVERED)
-    elif not wanted.search:
-        rows = rows.exclude(status=Status.SKIPPED)
+    elif wanted.kind != WITHOUT_ORDER:
+        rows = rows.filter(kind=Kind.CONVERSION)
+    rows = _of_status(rows, wanted)
     if wanted.since is not None:
         rows = rows.filter(created_at__gte=wanted.since)
     if wanted.goal:
         rows = rows.filter(goal_name=wanted.goal)
-    if wanted.kind:
-        rows = rows.filter(kind=wanted.kind)
+    if wanted.kind == WITHOUT_ORDER:
+        rows = rows.filter(original=None).exclude(kind=Kind.CONVERSION)
+    elif wanted.kind:
+        corrections = Delivery.objects.filter(account=account, kind=wanted.kind, original__isnull=False)
+        rows = rows.filter(pk__in=corrections.exclude(status=Status.SKIPPED).values("original"))
     if wanted.error.isdigit():
         rows = rows.filter(error_code=int(wanted.error))
     elif wanted.error:
         rows = rows.filter(error_symbol=wanted.error)
-    return rows.select_related("event")
+    return rows
+
+
+def _of_status(rows: "QuerySet[Delivery]", wanted: Wanted) -> "QuerySet[Delivery]":
+    if wanted.status:
+        return rows.filter(status=wanted.status)
+    if wanted.error:
+        # The index of what is not delivered serves this; no delivered row has an error.
+        return rows.exclude(status=Status.DELIVERED)
+    is_whatever_became_of_it = wanted.search or wanted.kind == WITHOUT_ORDER
+    return rows if is_whatever_became_of_it else rows.exclude(status=Status.SKIPPED)
 
 
 def _found(account: AdAccount, text: str) -> list[int]:
-    """Return the deliveries that an id of any kind leads to: one indexed query per kind, united, never an OR."""
+    """Return the deliveries that an id of any kind leads to: one indexed query per kind, united, never an OR.
+
+    A correction leads to its conversion.
+    """
     mine = Delivery.objects.filter(account=account)
     roads: list[QuerySet[Delivery]] = [
         mine.filter(transaction_id=text),
@@ -338,7 +416,9 @@ def _found(account: AdAccount, text: str) -> list[int]:
             mine.filter(last_upload__in=uploads),
             mine.filter(pk__in=Attempt.objects.filter(upload__in=uploads).values("delivery_id")),
         ]
-    first, *others = (road.order_by().values_list("pk", flat=True) for road in roads)
+    is_shown_elsewhere = Q(original__isnull=False) & ~Q(kind=Kind.CONVERSION)
+    shown = Case(When(is_shown_elsewhere, then=F("original_id")), default=F("pk"))
+    first, *others = (road.order_by().annotate(shown=shown).values_list("shown", flat=True) for road in roads)
     return list(first.union(*others)[:MAX_FOUND])
 
 

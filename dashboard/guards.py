@@ -1,7 +1,8 @@
 """The only doors: who is signed in, which rows they may see, and which role an action needs.
 
 A stranger gets 404, in the same words as for a row that does not exist; a colleague without the role gets 403 and is
-told which role it takes. Owners and admins run the integration, marketers map as well, developers and viewers look.
+told which role it takes. Owners and admins run the integration, marketers map and correct as well, developers send
+again, viewers look.
 """
 
 from collections.abc import Callable
@@ -25,6 +26,8 @@ from integrations.models import AdAccount, Connection
 # Who may do what. A door without roles is open to all five.
 CONNECT = (Role.OWNER, Role.ADMIN)  # connect, reconnect, disconnect, choose accounts; also an account's settings
 MAP = (Role.OWNER, Role.ADMIN, Role.MARKETER)  # the mapping
+SEND = (Role.OWNER, Role.ADMIN, Role.MARKETER, Role.DEVELOPER)  # retry, hold, release and cancel conversions
+CORRECT = (Role.OWNER, Role.ADMIN, Role.MARKETER)  # restate and retract them
 
 P = ParamSpec("P")
 View = Callable[Concatenate[HttpRequest, P], HttpResponse]

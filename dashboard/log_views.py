@@ -2,19 +2,21 @@
 
 from uuid import UUID
 
-from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import render
+from django.http import Http404, HttpRequest, HttpResponse, QueryDict
+from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_GET
 
-from dashboard import delivery_story, forward_logs, wording
+from dashboard import delivery_buttons, delivery_story, forward_logs, wording
 from dashboard.account_frame import account_frame, fragment_frame
 from dashboard.forward_logs import LISTED, LogFilterForm
 from dashboard.frame import Crumb, account_url, url_or_nothing, zone_of
-from dashboard.guards import AccountEntry, account_for, by_htmx, signed_in
-from forwarding.models import WAITING, Delivery, Status
+from dashboard.guards import SEND, AccountEntry, account_for, by_htmx, may, role_names, signed_in
+from forwarding.models import WAITING, Delivery, Kind, Status
 
 STATUS_TABS = ("", *LISTED, Status.SKIPPED)
+# Lists of these can be retried as a whole.
+RETRIED = (Status.FAILED, Status.RETRYING)
 
 
 @signed_in
@@ -22,7 +24,7 @@ STATUS_TABS = ("", *LISTED, Status.SKIPPED)
 def logs(request: HttpRequest, site_id: UUID, account_id: str) -> HttpResponse:
     """List what was forwarded to an account; htmx gets the list alone."""
     entry = account_for(request, site_id, account_id)
-    context = _list_context(request, entry)
+    context = list_context(request, entry)
     if by_htmx(request):
         response = render(request, "dashboard/account/_logs.html", context)
         response.headers["HX-Push-Url"] = f"{request.path}{context['here']}"
@@ -46,7 +48,7 @@ def logs_news(request: HttpRequest, site_id: UUID, account_id: str) -> HttpRespo
         return HttpResponse(status=204)
     if not followed:
         # The list was empty, so it is drawn as a whole.
-        return render(request, "dashboard/account/_logs.html", _list_context(request, entry))
+        return render(request, "dashboard/account/_logs.html", list_context(request, entry))
     counts, is_held = forward_logs.counts(entry.account, wanted), "hold" in request.GET
     context = {
         **fragment_frame(entry, now),
@@ -67,7 +69,12 @@ def logs_news(request: HttpRequest, site_id: UUID, account_id: str) -> HttpRespo
 def delivery(request: HttpRequest, site_id: UUID, account_id: str, delivery_id: UUID) -> HttpResponse:
     """Show one delivery as a page of its own."""
     entry = account_for(request, site_id, account_id)
-    context = _story_context(entry, delivery_id)
+    context = story_context(entry, delivery_id)
+    found = context["delivery"]
+    assert isinstance(found, Delivery)
+    if found.kind != Kind.CONVERSION and found.original is not None:
+        # A correction is shown on its conversion.
+        return redirect("dashboard:account-delivery", site_id, account_id, found.original.public_id)
     frame = account_frame(request, entry, "logs")
     row = context["row"]
     assert isinstance(row, forward_logs.LogRow)
@@ -83,10 +90,11 @@ def delivery(request: HttpRequest, site_id: UUID, account_id: str, delivery_id: 
 def delivery_detail(request: HttpRequest, site_id: UUID, account_id: str, delivery_id: UUID) -> HttpResponse:
     """Return the fragment that opens under a delivery's row."""
     entry = account_for(request, site_id, account_id)
-    return render(request, "dashboard/account/_delivery_detail.html", _story_context(entry, delivery_id))
+    return render(request, "dashboard/account/_delivery_detail.html", story_context(entry, delivery_id, in_list=True))
 
 
-def _list_context(request: HttpRequest, entry: AccountEntry) -> dict[str, object]:
+def list_context(request: HttpRequest, entry: AccountEntry) -> dict[str, object]:
+    """Return what the list is drawn with: rows, counts, filters, and the pages beside this one."""
     form = LogFilterForm(request.GET)
     now = timezone.now()
     wanted = form.wanted(now)
@@ -104,6 +112,7 @@ def _list_context(request: HttpRequest, entry: AccountEntry) -> dict[str, object
         "here": form.address(
             **({"before": before} if page.newer and before else {"after": after} if page.newer else {})
         ),
+        "all_here": form.address(),
         "period": dict(forward_logs.PERIODS)[form.period_chosen],
         "clear_href": form.address(goal="", error="", kind="", q="", period=""),
         "chips": form.chips(),
@@ -122,7 +131,17 @@ def _list_context(request: HttpRequest, entry: AccountEntry) -> dict[str, object
         "newer_href": form.address(after=page.newer) if page.newer else "",
         "mapping_href": account_url(entry.site, entry.account, "mapping"),
         "is_narrowed": bool(form.chips()) or bool(form.value("period")),
+        "offers_retry": form.value("status") in RETRIED or (form.value("error") and not form.value("status")),
+        "may_retry": may(entry.role, SEND),
+        "needed_to_retry": role_names(SEND),
     }
+
+
+def tabs_context(entry: AccountEntry, query: QueryDict) -> dict[str, object]:
+    """Return what the tabs with their counts are drawn with, for the list of a query string."""
+    form = LogFilterForm(query)
+    counts = forward_logs.counts(entry.account, form.wanted(timezone.now()))
+    return {"status_tabs": _status_tabs(form, counts)}
 
 
 def _status_tabs(form: LogFilterForm, counts: forward_logs.Counts) -> list[dict[str, object]]:
@@ -153,11 +172,17 @@ def _pager_words(shown: int, wanted: forward_logs.Wanted, counts: forward_logs.C
     return f"{rows} of {wording.capped(total)}, newest first"
 
 
-def _story_context(entry: AccountEntry, delivery_id: UUID) -> dict[str, object]:
+def story_context(entry: AccountEntry, delivery_id: UUID, *, in_list: bool = False) -> dict[str, object]:
+    """Return what one delivery is drawn with; `in_list` when its row stands above it.
+
+    Raises Http404 where the account has no such delivery.
+    """
     now = timezone.now()
     zone = zone_of(entry.site)
     found = _delivery(entry, delivery_id)
     attempts = delivery_story.attempts_of(found)
+    corrected = delivery_story.corrections(found)
+    shown = delivery_buttons.buttons(entry, found, corrected, now)
     told = delivery_story.exchange(found)
     notice = delivery_story.notice(found, now, zone)
     pages = {
@@ -174,7 +199,10 @@ def _story_context(entry: AccountEntry, delivery_id: UUID) -> dict[str, object]:
         "notice": notice,
         "action_label": label,
         "action_href": href,
-        "timeline": delivery_story.timeline(found, attempts, now),
+        "timeline": delivery_story.timeline(found, attempts, corrected, now),
+        "buttons": shown,
+        "buttons_hint": delivery_buttons.hint(shown),
+        "in_list": in_list,
         "exchange": told,
         "took": wording.duration(told.upload.seconds) if told and told.upload and told.upload.seconds else "",
         "request_id": f"request-{found.public_id}",
@@ -183,9 +211,8 @@ def _story_context(entry: AccountEntry, delivery_id: UUID) -> dict[str, object]:
 
 
 def _delivery(entry: AccountEntry, delivery_id: UUID) -> Delivery:
-    found = (
-        entry.account.deliveries.select_related("event", "goal", "last_upload").filter(public_id=delivery_id).first()
-    )
+    rows = entry.account.deliveries.select_related("event", "goal", "last_upload").filter(public_id=delivery_id)
+    found = forward_logs.with_correction(rows).first()
     if found is None:
         raise Http404
     found.account = entry.account

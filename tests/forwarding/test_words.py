@@ -51,6 +51,11 @@ class TestWords(SimpleTestCase):
         )
         self.assertEqual(self.title_of(waiting), "Needs reconnect")
 
+    def test_whoever_holds_it_comes_before_its_last_error(self) -> None:
+        words = words_of(a_delivery(status=Status.RETRYING, hold_reason=Hold.BY_HAND, error_code=117))
+        assert words is not None
+        self.assertEqual(words.title, "Held by a person")
+
     def test_a_failure_keeps_its_own_reason_whatever_stops_the_account(self) -> None:
         failed = a_delivery(account=an_account(paused_at=NOON), error_code=5604)
         self.assertEqual(self.title_of(failed), "Click ID is not valid")
@@ -116,6 +121,11 @@ class TestWhatNext(SimpleTestCase):
     def test_a_stopped_account_names_only_the_last_day(self) -> None:
         said = self.said(status=Status.PENDING, next_attempt_at=NOON, account=an_account(paused_at=NOON))
         self.assertEqual(said, "It is kept, and can be sent until Feb 9.")
+
+    def test_what_waits_for_a_person_names_no_moment(self) -> None:
+        for hold in (Hold.BY_HAND, Hold.GOAL_MISSING):
+            said = self.said(status=Status.PENDING, hold_reason=hold, next_attempt_at=NOON + timedelta(days=80))
+            self.assertEqual(said, "It is kept, and can be sent until Feb 9.")
 
     def test_a_failure_that_can_be_mended_says_until_when_it_counts(self) -> None:
         self.assertIn("until Feb 9", self.said(error_code=5606))
