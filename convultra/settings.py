@@ -167,6 +167,8 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 REDIS_URL: str = env.str("REDIS_URL", default="")
 if REDIS_URL:
+    # A Redis that takes connections and says nothing must not keep a request, or the watchdog, waiting.
+    REDIS_URL += f"{'&' if '?' in REDIS_URL else '?'}socket_connect_timeout=2&socket_timeout=5"
     CACHES = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_URL}}
 
 FIELD_ENCRYPTION_KEYS = _fernet_keys("FIELD_ENCRYPTION_KEYS")

@@ -5,13 +5,13 @@ by; those that Microsoft knows by nothing but hashes are marked, as no key of th
 """
 
 import logging
-import uuid
 from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db.models import F
 
 from forwarding.counts import Move, record_moves
+from forwarding.leases import new_token
 from forwarding.models import Attempt, Delivery, Hold, Status, Upload
 from forwarding.poison import Next, after_death, small
 from forwarding.retry import CLOCK_MARGIN
@@ -32,7 +32,7 @@ def lease_end(now: datetime) -> datetime:
 def take_over(upload: Upload, now: datetime) -> Upload:
     """Go on with an upload whose worker died: the same rows, in the same order, under a new lease."""
     upload.takeovers += 1
-    upload.lease_token = uuid.uuid4()
+    upload.lease_token = new_token()
     upload.leased_until = lease_end(now)
     upload.save(update_fields=["takeovers", "lease_token", "leased_until"])
     mark_possibly_twice(upload.delivery_ids)

@@ -1,8 +1,10 @@
 """The worker's watchdog: django-q2's cluster in a process group of its own, asked to sweep every few seconds.
 
-The sweep is the canary too. A cluster whose idle worker was killed can hold its queue's lock for ever while looking
-healthy (django-q2 issues 23, 339, 346), so what counts is that sweeps come back: when none has for WATCHDOG_SECONDS
-the whole group is killed and a new one started. What it was doing is taken over from the rows.
+A cluster that ends is started anew at once, and so is one whose process was killed while it waited (`cluster.py`). The
+sweep is the canary too: whatever else makes a cluster hang, what counts is that sweeps come back. When none has for
+WATCHDOG_SECONDS the whole group is killed and a new one started. What it was doing is taken over from the rows.
+
+While the queue itself is away, sweeps run in a process of their own, one after the other.
 """
 
 import ctypes
@@ -24,11 +26,15 @@ from django_q.tasks import async_task
 from redis import RedisError
 
 from forwarding.heartbeats import SWEEP_HEARTBEAT
+from forwarding.leases import CLUSTER, end_leases, new_cluster
 from forwarding.models import Heartbeat
 
 STOP_SECONDS = 30.0
 TICK_SECONDS = 0.1
+# A cluster that cannot start, as while Redis is away, is not started more often.
+LEAST_LIFE_SECONDS = 3.0
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
+MANAGE = str(settings.BASE_DIR / "manage.py")
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +52,9 @@ class Watchdog:
         self.say = say
         self.stopping = False
         self.cluster: subprocess.Popen[bytes] | None = None
+        self.cluster_name = ""
         self.started_at = time.monotonic()
+        self.stand_in: subprocess.Popen[bytes] | None = None
 
     def run(self) -> None:
         """Keep a cluster running and sweeping until told to stop."""
@@ -56,28 +64,34 @@ class Watchdog:
             self._start()
             next_sweep = 0.0
             while not self.stopping:
+                self._restart_if_ended()
                 if time.monotonic() >= next_sweep:
                     next_sweep = time.monotonic() + settings.SWEEP_SECONDS
-                    self._tick()
+                    self._sweep()
                 time.sleep(TICK_SECONDS)
         finally:
             self._end()
         self.say("Worker stopped.")
 
-    def _tick(self) -> None:
+    def _restart_if_ended(self) -> None:
         assert self.cluster is not None
-        if self.cluster.poll() is not None:
+        if self.cluster.poll() is not None and time.monotonic() >= self.started_at + LEAST_LIFE_SECONDS:
             logger.error("The task cluster ended with %s; starting it anew", self.cluster.returncode)
             self._restart()
+
+    def _sweep(self) -> None:
         try:
             close_old_connections()
             if self._is_stuck():
                 logger.error("No sweep came back for %s s; starting the cluster anew", settings.WATCHDOG_SECONDS)
                 self._restart()
             async_task("forwarding.tasks.sweep")
-        except (DatabaseError, RedisError) as error:
-            # The database or Redis is away. Rows wait; so do we.
+        except DatabaseError as error:
+            # Rows wait; so do we.
             logger.warning("Could not ask for a sweep: %s", error)
+        except RedisError as error:
+            logger.warning("The queue is away, so sweeps do without it: %s", error)
+            self._sweep_without_queue()
 
     def _is_stuck(self) -> bool:
         patience = settings.WATCHDOG_SECONDS
@@ -86,10 +100,16 @@ class Watchdog:
         oldest_good = timezone.now() - timedelta(seconds=patience)
         return not Heartbeat.objects.filter(name=SWEEP_HEARTBEAT, beat_at__gt=oldest_good).exists()
 
+    def _sweep_without_queue(self) -> None:
+        if self.stand_in is None or self.stand_in.poll() is not None:
+            self.stand_in = subprocess.Popen([sys.executable, MANAGE, "sweep"], stdout=subprocess.DEVNULL)
+
     def _start(self) -> None:
         self.started_at = time.monotonic()
+        self.cluster_name = new_cluster()
         self.cluster = subprocess.Popen(
-            [sys.executable, str(settings.BASE_DIR / "manage.py"), "qcluster"],
+            [sys.executable, MANAGE, "worker", "--cluster"],
+            env={**os.environ, CLUSTER: self.cluster_name},
             start_new_session=True,
             preexec_fn=_end_with_parent,
         )
@@ -112,12 +132,26 @@ class Watchdog:
         except subprocess.TimeoutExpired:
             logger.warning("The task cluster did not stop within %s s", STOP_SECONDS)
         self._kill_group()
+        self._end_stand_in()
+
+    def _end_stand_in(self) -> None:
+        if self.stand_in is None:
+            return
+        try:
+            self.stand_in.wait(timeout=STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.stand_in.terminate()
+            self.stand_in.wait()
 
     def _kill_group(self) -> None:
         assert self.cluster is not None
         with suppress(ProcessLookupError):  # all of it is gone
             os.killpg(self.cluster.pid, signal.SIGKILL)
         self.cluster.wait()
+        try:
+            end_leases(self.cluster_name, timezone.now())
+        except DatabaseError as error:
+            logger.warning("The leases of the cluster end by themselves: %s", error)
 
     def _stop(self, _number: int, _frame: FrameType | None) -> None:
         self.stopping = True
