@@ -20,6 +20,7 @@ from forwarding.dead_workers import end_if_deadly, lease_end, take_over
 from forwarding.leases import new_token
 from forwarding.models import WAITING, Delivery, Hold, Kind, Operation, Skip, Status, Upload
 from forwarding.retry import CONVERSION_LIFE, LAST_DAYS
+from forwarding.small_calls import count_down
 from forwarding.upload_rows import among
 from ingest.models import ConfirmMode
 from integrations.models import AdAccount, Connection
@@ -74,6 +75,8 @@ def claim(account_id: int, operation: Operation, now: datetime) -> Upload | None
             return None
         if not end_if_deadly(abandoned, now):
             return take_over(abandoned, now) if developer_token.let_through(account, now) else None
+    elif account.limited_rows is not None and _newest_operation(account) != operation:
+        return None  # the suspects are of the other kind, and go first
     return _open(account, operation, now)
 
 
@@ -83,10 +86,17 @@ def _is_free(abandoned: Upload) -> bool:
     return still_open.select_for_update(skip_locked=True, no_key=True).exists()
 
 
+def _newest_operation(account: AdAccount) -> str | None:
+    return Upload.objects.filter(account=account).order_by("-started_at").values_list("operation", flat=True).first()
+
+
 def _open(account: AdAccount, operation: Operation, now: datetime) -> Upload | None:
     most = account.batch_limit or MAX_ROWS
     listed = _next_rows(_due(account, operation, now), most, now)
-    if not listed or (len(listed) < most and _wait_for_company(listed, now)):
+    if not listed:
+        count_down(account, taken=0)  # no suspect is left
+        return None
+    if len(listed) < most and _wait_for_company(listed, now):
         return None
     if not developer_token.let_through(account, now):
         return None

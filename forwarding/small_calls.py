@@ -27,8 +27,9 @@ def after_call(account: AdAccount, taken: int) -> dict[str, object]:
 
 
 def count_down(account: AdAccount, taken: int) -> None:
-    """Write down `after_call`, on the instance too."""
+    """Write down `after_call`, in the account that is locked and in its row."""
     changes = after_call(account, taken)
     for name, value in changes.items():
         setattr(account, name, value)
-    account.save(update_fields=changes.keys())
+    if changes:
+        account.save(update_fields=changes.keys())

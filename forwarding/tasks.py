@@ -144,5 +144,5 @@ def to_adjustment(row: Delivery | UploadRow) -> OfflineConversionAdjustment:
         hashed_email=row.email_sha256,
         hashed_phone=row.phone_sha256,
         value=None if is_retraction else row.value,
-        currency="" if is_retraction else row.currency,
+        currency="" if is_retraction else currency_to_send(row),
     )

@@ -2,9 +2,12 @@
 
 from datetime import timedelta
 
+from django.db import connection
 from django.test import SimpleTestCase
+from django.test.utils import CaptureQueriesContext
 
-from forwarding.models import Attempt, Delivery, Hold, Status, Upload
+from forwarding.claims import claim
+from forwarding.models import Attempt, Delivery, Hold, Operation, Status, Upload
 from forwarding.poison import Next, after_death, half, small
 from forwarding.retry import CLOCK_MARGIN
 from integrations.models import AdAccount
@@ -95,6 +98,29 @@ class TestPoison(BacklogTestCase):
         self.assertEqual(set(Attempt.objects.values_list("outcome", flat=True)), {Attempt.Outcome.UNKNOWN})
 
 
+class TestSuspectsOfTheOtherKind(BacklogTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.queue(50)
+        AdAccount.objects.update(batch_limit=1, limited_rows=3)
+        Upload.objects.create(
+            account=self.account,
+            operation=Operation.ADJUSTMENTS,
+            delivery_ids=[],
+            started_at=self.now,
+            leased_until=self.now,
+            finished_at=self.now,
+        )
+
+    def test_conversions_let_suspected_corrections_go_first(self) -> None:
+        self.assertIsNone(self.claimed())
+
+    def test_once_none_of_those_is_due_calls_are_whole_again(self) -> None:
+        self.assertIsNone(claim(self.account.pk, Operation.ADJUSTMENTS, self.now))
+        self.drain_with_deaths([])
+        self.assertEqual(self.sizes, [50])
+
+
 class TestRandomKills(BacklogTestCase):
     def test_one_leaves_no_trace_in_the_size_of_calls(self) -> None:
         self.queue(1500)
@@ -114,6 +140,18 @@ class TestRandomKills(BacklogTestCase):
         self.assertEqual(self.sizes, [1000, 1000, *[32] * 32, 1000, 476])
         account = self.reloaded()
         self.assertEqual((account.batch_limit, account.limited_rows), (None, None))
+
+    def test_whoever_takes_over_waits_for_nobody_who_is_marking(self) -> None:
+        if connection.vendor != "postgresql":
+            return  # SQLite has one writer, so nobody marks meanwhile
+        self.queue(1)
+        upload = self.claimed()
+        assert upload is not None
+        self.die(upload)
+        with CaptureQueriesContext(connection) as captured:
+            self.claimed()
+        locks = [query["sql"] for query in captured if "FOR NO KEY UPDATE" in query["sql"]]
+        self.assertTrue(any("forwarding_upload" in sql and sql.endswith("SKIP LOCKED") for sql in locks))
 
     def test_a_row_that_was_deleted_meanwhile_stops_nobody(self) -> None:
         rows = self.queue(3)
