@@ -16,6 +16,7 @@ from datetime import datetime, timedelta
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.core.mail import EmailMessage
+from django.db.models import QuerySet
 
 from forwarding.causes import EXPIRING, Cause, causes
 from forwarding.claims import EXPIRED_SYMBOL
@@ -33,13 +34,14 @@ logger = logging.getLogger(__name__)
 def attend(now: datetime) -> None:
     """Open an alert for every new cause, tell what is to be told, and close what is over."""
     found = {cause.key: cause for cause in causes(now)}
-    for each in found.values():
-        _open(each, now)
+    known = set(_not_over().values_list("cause", flat=True))
+    for key in found.keys() - known:
+        _open(found[key], now)
     told_lately = set(
         Alert.objects.filter(told_at__gt=now - QUIET, resolved_at__isnull=False).values_list("cause", flat=True)
     )
     stop_at = time.monotonic() + TELL_SECONDS
-    for alert in Alert.objects.filter(resolved_at__isnull=True).select_related("organisation").order_by("pk"):
+    for alert in _not_over().order_by("pk"):
         cause = found.get(alert.cause)
         if time.monotonic() > stop_at:
             break
@@ -47,6 +49,10 @@ def attend(now: datetime) -> None:
             _close(alert, now)
         elif alert.told_at is None and alert.opened_at + cause.patience <= now and cause.key not in told_lately:
             _tell(alert, cause, now)
+
+
+def _not_over() -> QuerySet[Alert]:
+    return Alert.objects.filter(resolved_at__isnull=True)
 
 
 def _open(cause: Cause, now: datetime) -> None:

@@ -12,7 +12,7 @@ from decimal import Decimal
 from zoneinfo import ZoneInfo
 
 from django.conf import settings
-from django.db.models import Count, Exists, Min, OuterRef, QuerySet, Sum
+from django.db.models import Count, Exists, Min, OuterRef, Prefetch, QuerySet, Sum
 from django.urls import reverse
 
 from forwarding.claims import accounts_to_serve
@@ -134,9 +134,9 @@ def _sign_ins() -> Iterator[Cause]:
     """Those that Microsoft ended; whoever disconnects one here knows it, and `failed_at` is empty then."""
     needing = Connection.objects.filter(status=Connection.Status.NEEDS_RECONNECT, failed_at__isnull=False)
     words = HOLDS[Hold.RECONNECT]
-    for connection in needing.select_related("site").order_by("pk"):
-        names = list(connection.ad_accounts.active().order_by("name").values_list("name", flat=True)[: MAX_NAMES + 1])
-        if names:
+    concerned = Prefetch("ad_accounts", AdAccount.objects.active().order_by("name"))
+    for connection in needing.select_related("site").prefetch_related(concerned).order_by("pk"):
+        if names := [account.name for account in connection.ad_accounts.all()]:
             yield Cause(
                 f"reconnect:{connection.pk}",
                 connection.site.organisation_id,

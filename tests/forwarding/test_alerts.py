@@ -9,8 +9,9 @@ from unittest import mock
 
 from django.core import mail
 from django.core.mail.backends.locmem import EmailBackend
-from django.db import connections
+from django.db import connection, connections
 from django.test import TransactionTestCase, override_settings
+from django.test.utils import CaptureQueriesContext
 
 from forwarding.alerts import QUIET, attend
 from forwarding.heartbeats import SWEEP_HEARTBEAT
@@ -126,6 +127,21 @@ class TestASignInThatEnded(AlertTestCase):
         self.assertEqual(len(mail.outbox), 2)
         self.attend(QUIET)
         self.assertEqual(self.told()[2], ([self.alice.email], self.subject))
+
+    def test_many_that_were_told_cost_no_more_queries_than_one(self) -> None:
+        def queries() -> int:
+            self.attend()
+            with CaptureQueriesContext(connection) as captured:
+                self.attend()
+            return len(captured)
+
+        self.end_sign_in()
+        few = queries()
+        for number in range(3):
+            make_account(make_site(f"Shop {number}", self.alice), account_id=str(number))
+        self.end_sign_in()
+        self.assertEqual(queries(), few)
+        self.assertEqual(len(mail.outbox), 4)
 
     def test_the_log_has_it_as_well(self) -> None:
         self.end_sign_in()
