@@ -148,9 +148,12 @@ class Emulator:
             return self._replaced(fault, request)
         if fault and fault.kind == "partial_error":
             request.planned_refusals = dict.fromkeys(fault.indexes, (fault.code, fault.error_code))
+        half_seconds = self.books.settings.upload_time.total_seconds() / 2 if request.path in UPLOADS else 0
+        self._wait(request, half_seconds)
         with self.books.lock:
             response = self._operate(operation, request)
             self._note(request, response.status, fault)
+        self._wait(request, half_seconds)
         response.headers.append(("TrackingId", request.tracking_id))
         return self._after(fault, request, response)
 
@@ -186,9 +189,12 @@ class Emulator:
         if fault is None:
             return response
         if fault.kind == "delay":
-            wait = cast(Sleep, request.environ.get("emulator.sleep", self._sleep))
-            wait(fault.seconds)
+            self._wait(request, fault.seconds)
         return faults.spoil(fault, response, request.rows)
+
+    def _wait(self, request: Request, seconds: float) -> None:
+        if seconds:
+            cast(Sleep, request.environ.get("emulator.sleep", self._sleep))(seconds)
 
     def _note(self, request: Request, status: int, fault: Fault | None) -> None:
         call = Call(

@@ -40,6 +40,7 @@ class Settings:
     click_settle: timedelta = timedelta(0)  # the API page names no wait; the help names an hour
     adjustment_settle: timedelta = timedelta(hours=6)  # help:hlp_BA_CONC_UETv2OfflineConversion, "up to 6 hours"
     access_token_life: timedelta = timedelta(hours=1)
+    upload_time: timedelta = timedelta(0)  # that an upload takes, half of it before its rows are booked
     strict_rotation: bool = False
     dedupe_hash_only: bool = True
     sink: bool = False

@@ -34,7 +34,8 @@ from integrations.microsoft_ads.emulator.wire import (
 PREFIX = "/_emulator/"
 COUNT = re.compile(r"\d{1,9}", re.ASCII)
 PAGE_ROWS, MAX_PAGE_ROWS = 1000, 10_000
-MAX_SECONDS = 400 * 24 * 3600
+MAX_SECONDS, MAX_MILLISECONDS = 400 * 24 * 3600, 60_000
+_MILLISECOND = timedelta(milliseconds=1)
 
 View: TypeAlias = Callable[[Books, FaultQueue, Request], Response]
 
@@ -261,6 +262,7 @@ def _settings_json(books: Books) -> JsonObject:
         "click_settle_seconds": int(settings.click_settle.total_seconds()),
         "adjustment_settle_seconds": int(settings.adjustment_settle.total_seconds()),
         "access_token_seconds": int(settings.access_token_life.total_seconds()),
+        "upload_milliseconds": int(settings.upload_time / _MILLISECOND),
         "strict_rotation": settings.strict_rotation,
         "dedupe_hash_only": settings.dedupe_hash_only,
         "sink": settings.sink,
@@ -278,6 +280,7 @@ def _settings_change(books: Books, _faults: FaultQueue, request: Request) -> Res
         click_settle=_seconds(reader, "click_settle_seconds", settings.click_settle),
         adjustment_settle=_seconds(reader, "adjustment_settle_seconds", settings.adjustment_settle),
         access_token_life=_seconds(reader, "access_token_seconds", settings.access_token_life),
+        upload_time=_milliseconds(reader, "upload_milliseconds", settings.upload_time),
         strict_rotation=_flag(reader, "strict_rotation", settings.strict_rotation),
         dedupe_hash_only=_flag(reader, "dedupe_hash_only", settings.dedupe_hash_only),
         sink=_flag(reader, "sink", settings.sink),
@@ -297,6 +300,15 @@ def _seconds(reader: Reader, name: str, current: timedelta) -> timedelta:
     if not 0 <= seconds <= MAX_SECONDS:
         raise unbindable(name, f"seconds from 0 to {MAX_SECONDS} are due")
     return timedelta(seconds=seconds)
+
+
+def _milliseconds(reader: Reader, name: str, current: timedelta) -> timedelta:
+    milliseconds = reader.integer(name)
+    if milliseconds is None:
+        return current
+    if not 0 <= milliseconds <= MAX_MILLISECONDS:
+        raise unbindable(name, f"milliseconds from 0 to {MAX_MILLISECONDS} are due")
+    return milliseconds * _MILLISECOND
 
 
 def _flag(reader: Reader, name: str, current: bool) -> bool:

@@ -163,6 +163,14 @@ class ChangeTests(EmulatorTestCase):
         self.assert_taken(self.adjust(adjustment(ConversionName="Phone Sale")))
         self.assertEqual(self.outcomes(), ["booked", "applied"])
 
+    def test_an_upload_can_take_its_time(self) -> None:
+        self.control("settings", {"upload_milliseconds": 9_998})
+        self.assert_taken(self.apply(conversion()))
+        self.control("settings", {"upload_milliseconds": 10_000})
+        with self.assertRaises(requests.ReadTimeout):  # half of it is as long as anybody waits here
+            self.apply(conversion(MicrosoftClickId="a" * 32))
+        self.assertEqual(len(self.books.bookings), 1)
+
     def test_settings_can_be_read_back(self) -> None:
         changed = self.control("settings", {"access_token_seconds": 30, "strict_rotation": True})
         self.assertEqual(self.session.get(f"{CONTROL}settings").json(), changed)
@@ -173,6 +181,7 @@ class ChangeTests(EmulatorTestCase):
             ("settings", {"goal_settle_seconds": -1}),
             ("settings", {"goal_settle_seconds": "1"}),
             ("settings", {"sink": "yes"}),
+            ("settings", {"upload_milliseconds": 60_001}),
             ("settings", {"landing_url": "javascript:alert(1)"}),
             ("settings", {"landing_url": "http://shop.example/\r\nSet-Cookie: a=b"}),
             ("settings", {"redirect_uris": [1]}),
