@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
@@ -28,6 +28,7 @@ MAX_MINUTES, MAX_RATE = 120.0, 500.0
 QUICK_SECONDS, QUICK_RATE = 25.0, 15.0
 # Than the troubled time and the rest after it: for starting, judging and ending.
 LONGER_SECONDS = 300
+ENDING_SECONDS = 40
 
 
 def main() -> int:
@@ -80,10 +81,15 @@ def _run_apart(given: argparse.Namespace, url: str) -> int:
     command += [f"--minutes={given.minutes}", f"--rate={given.rate}", f"--seed={given.seed}"]
     flags = ("redis", "shipped_waits", "quick", "keep")
     command += [f"--{flag.replace('_', '-')}" for flag in flags if getattr(given, flag)]
-    try:
-        return subprocess.run(command, cwd=ROOT, check=False).returncode
-    finally:
-        Machine(given.mark, Path()).end()
+    with subprocess.Popen(command, cwd=ROOT) as process:
+        try:
+            return process.wait()
+        finally:
+            process.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(ENDING_SECONDS)
+            process.kill()
+            Machine(given.mark, Path()).end()
 
 
 def _run_here(given: argparse.Namespace) -> int:
@@ -99,7 +105,8 @@ def _run_here(given: argparse.Namespace) -> int:
     )
     os.environ.update(plan.environment)
     django.setup()
-    from tests.chaos.run import Run, told
+    from tests.chaos.report import of_verdict
+    from tests.chaos.run import Run
 
     signal.alarm(int(plan.seconds + plan.rest_seconds + LONGER_SECONDS))
     directory = Path(tempfile.mkdtemp(prefix="convultra-chaos-"))
@@ -109,7 +116,7 @@ def _run_here(given: argparse.Namespace) -> int:
         found = Run(plan, machine, directory, _say).go()
     finally:
         machine.end()
-        for line in told(found):
+        for line in of_verdict(found):
             _say(line)
         if found or given.keep:
             _say(f"  kept       {directory}")

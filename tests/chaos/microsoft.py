@@ -10,11 +10,12 @@ from typing import Any
 import requests
 
 APPLY, ADJUST, TOKEN = "OfflineConversions/Apply", "OfflineConversionAdjustments/Apply", "token"
+EXPIRED = "token_expired"
 ENOUGH_FAULTS = 15
 TIMEOUT_SECONDS = 10.0
 PAGE_ROWS = 5000
 # One call in ten, and never two on each other's heels: the second would meet the retry of the first.
-PASS_FEWEST, PASS_MOST = 4, 14
+PASS_FEWEST, PASS_MOST = 3, 13
 # Microsoft's own words for "not now": internal error, execution failed, concurrent change, uploads not applied.
 PASSING = ((0, "InternalError"), (202, "ApiExecutionError"), (5612, "OfflineConversionsApplyFailed"))
 
@@ -26,7 +27,7 @@ class Microsoft:
 
     def __init__(self, address: str, rng: random.Random, timeout_seconds: float) -> None:
         self.address, self._rng, self._timeout_seconds = address, rng, timeout_seconds
-        self.fed: int = 0
+        self._last: dict[str, str] = {}  # the kind fed last, by operation
 
     def rows(self, of: str) -> Iterator[dict[str, Any]]:
         """Yield the `booked` or `received` rows or the `calls`, in order, amounts exact."""
@@ -45,13 +46,10 @@ class Microsoft:
             return requests.get(f"{self.address}/_emulator/settings", timeout=2).ok
         return False
 
-    def expire_tokens(self) -> None:
-        """End every access token before its time."""
-        self._control("POST", "expire-tokens")
-
-    def let_tokens_live(self, seconds: int) -> None:
-        """Give out access tokens that live so long from now on."""
-        self._control("POST", "settings", {"access_token_seconds": seconds})
+    def set_times(self, token_seconds: int, upload_milliseconds: int) -> None:
+        """Give out access tokens that live so long from now on, and take so long for an upload."""
+        times = {"access_token_seconds": token_seconds, "upload_milliseconds": upload_milliseconds}
+        self._control("POST", "settings", times)
 
     def feed(self) -> None:
         """See that faults wait for the calls to come, a tenth of them."""
@@ -59,9 +57,9 @@ class Microsoft:
         for operation in (APPLY, ADJUST, TOKEN):
             left = sum(fault["operation"] == operation for fault in waiting)
             for _ in range(ENOUGH_FAULTS - left):
-                fault = self._of_sign_in() if operation == TOKEN else self._of_upload()
+                fault = self._of_sign_in() if operation == TOKEN else self._of_upload(self._last.get(operation, ""))
                 self._control("POST", "faults", {"operation": operation} | fault)
-                self.fed += 1
+                self._last[operation] = fault["fault"]
 
     def heal(self) -> None:
         """Drop what waits."""
@@ -71,24 +69,26 @@ class Microsoft:
         address = f"{self.address}/_emulator/{name}"
         requests.request(method, address, json=body or {}, timeout=TIMEOUT_SECONDS).raise_for_status()
 
-    def _of_upload(self) -> Fault:
+    def _of_upload(self, last: str) -> Fault:
+        """Make up a fault. Never twice in a row that a token expired: refused again with a new one, we give up."""
         rng = self._rng
         code, symbol = rng.choice(PASSING)
         kinds: list[Fault] = [
             {"fault": "throttled", "retry_after": rng.randint(0, 2)},
             {"fault": rng.choice(("429", "500", "502", "503", "504"))},
-            {"fault": "token_expired"},
+            {"fault": EXPIRED},
             {"fault": "fault_code", "code": code, "error_code": symbol},
             {"fault": "partial_error", "code": code, "error_code": symbol, "indexes": rng.sample(range(8), 3)},
             {"fault": "delay", "seconds": rng.choice((0.5, 1.5, self._timeout_seconds + 1))},
             *({"fault": kind} for kind in ("close_before", "close_after", "truncated", "html", "empty")),
             *({"fault": kind} for kind in ("wrong_shape", "index_out_of_range")),
         ]
-        return rng.choice(kinds) | {"after": rng.randint(PASS_FEWEST, PASS_MOST)}
+        fitting = [one for one in kinds if last != EXPIRED or one["fault"] != EXPIRED]
+        return rng.choice(fitting) | {"after": rng.randint(PASS_FEWEST, PASS_MOST)}
 
     def _of_sign_in(self) -> Fault:
         kinds: list[Fault] = [
             {"fault": "oauth_error", "error": "temporarily_unavailable", "code": 90033, "status": 503},
             *({"fault": kind} for kind in ("503", "close_before", "close_after", "truncated", "html")),
         ]
-        return self._rng.choice(kinds) | {"after": 1}
+        return self._rng.choice(kinds) | {"after": self._rng.randint(1, 4)}

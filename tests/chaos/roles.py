@@ -52,7 +52,7 @@ class Roles:
     def _of_worker(self, name: str, processes: Mapping[int, Process], top: int) -> list[Target]:
         found = [Target("watchdog", name, processes[top])]
         for cluster in _children(processes, top):
-            if "qcluster" not in cluster.command:
+            if "--cluster" not in cluster.command:
                 continue
             found.append(Target("cluster", name, cluster))
             for sentinel in _children(processes, cluster.pid):

@@ -2,20 +2,18 @@
 
 import random
 import time
-from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from statistics import median
 
 import requests
 from django.core.management import call_command
-from django.db import DatabaseError, connection
+from django.db import DatabaseError
 from redis import RedisError
 
-from tests.chaos import customers, verdict
+from tests.chaos import customers, report, verdict
 from tests.chaos.ledger import Ledger
 from tests.chaos.machine import Machine, manage
 from tests.chaos.microsoft import PASSING, Microsoft
@@ -33,7 +31,8 @@ TICK_SECONDS = 0.05
 MOST_LATER_SECONDS = 30.0  # after an order was told, what else is said of it: some before it is sent, most after
 # Less than six minutes, so that a token is renewed while the run lasts: that is done five minutes before its end.
 TOKEN_SECONDS = 350
-MOST_NAMED = 12
+# What a call takes at least, so that there is nearly always one on its way to be hit.
+UPLOAD_MILLISECONDS = 400
 
 Say = Callable[[str], object]
 
@@ -70,13 +69,13 @@ class Run:
         traffic.start()
         self._trouble(began)
         traffic.stop()
+        self.lifted = customers.lift_holds()
         healed = time.monotonic()
-        answered = traffic.finish(plan.rest_seconds)
-        rested = self._rest(healed + plan.rest_seconds)
-        found = [] if answered else ["the web did not answer everything in time"]
-        found += [] if rested else [f"the product did not come to rest: {customers.unfinished()}"]
-        self._tell_traffic(traffic)
-        return found + self._judge(time.monotonic() - healed)
+        unrest = [] if traffic.finish(plan.rest_seconds) else ["the web did not answer everything in time"]
+        if not self._rest(healed + plan.rest_seconds):
+            unrest.append(f"the product did not come to rest: {customers.unfinished()}")
+        self.say(f"  rest       {time.monotonic() - healed:.0f} s after the last trouble")
+        return unrest + self._judge(traffic)
 
     @property
     def _web(self) -> str:
@@ -93,7 +92,7 @@ class Run:
         self.machine.start("emulator", manage(*command), environment)
         call_command("migrate", verbosity=0)
         self._until(self.microsoft.is_up, "the emulator did not start")
-        self.microsoft.let_tokens_live(TOKEN_SECONDS)
+        self.microsoft.set_times(TOKEN_SECONDS, UPLOAD_MILLISECONDS)
         self.keys = customers.set_up()
         self.machine.start("web", manage("web", "--port", str(self.plan.web_port)), environment)
         for number in range(SERVICES):
@@ -134,7 +133,7 @@ class Run:
         for service in self.machine.tend():
             if service.name == "emulator":
                 self._until(self.microsoft.is_up, "the emulator did not come back")
-                self.microsoft.let_tokens_live(TOKEN_SECONDS)
+                self.microsoft.set_times(TOKEN_SECONDS, UPLOAD_MILLISECONDS)
 
     def _wipe(self) -> None:
         with suppress(DatabaseError, RedisError):
@@ -152,7 +151,7 @@ class Run:
 
     # The verdict
 
-    def _judge(self, rest: float) -> list[str]:
+    def _judge(self, traffic: Traffic) -> list[str]:
         evidence = Evidence(
             expected=list(self.ledger.expected()),
             facts=list(self.ledger.facts()),
@@ -163,65 +162,18 @@ class Run:
             planned_refusals={symbol for _, symbol in PASSING},
             untold=self.ledger.untold(),
         )
-        found = self.ledger.complaints + list(verdict.violations(evidence))
-        found += customers.miscounts() + customers.broken_sign_ins()
-        found += self._tell_resumption(evidence)
-        self._tell_books(evidence, rest)
-        return found
-
-    def _tell_traffic(self, traffic: Traffic) -> None:
-        facts = list(self.ledger.facts())
-        answers = ", ".join(f"{count:,} × {what}" for what, count in traffic.answers.most_common())
-        self.say(f"  traffic    {len(facts):,} facts of {self.ledger.size:,} orders; requests: {answers}")
-        trouble = self.trouble
-        roles = ", ".join(f"{role} {count}" for role, count in sorted(trouble.by_role().items()))
-        stops = sum(hit.stopped_seconds is not None for hit in trouble.hits)
-        self.say(f"  hits       {len(trouble.hits)}, {stops} of them stops: {roles}")
-        self.say(
-            f"  besides    {trouble.wipes} queue wipes, {trouble.expirations} token expirations,"
-            f" {trouble.key_changes} change of SECRET_KEY, {customers.takeovers()} uploads taken over"
-        )
-
-    def _tell_resumption(self, evidence: Evidence) -> list[str]:
-        hits = self.trouble.hits
-        gaps = verdict.resumptions([hit.at for hit in hits], [one.at for one in evidence.booked], datetime.now(UTC))
-        if gaps:
-            worst = max(zip(gaps, hits, strict=True), key=lambda pair: pair[0])
-            self.say(f"  resumed    {median(gaps):.1f} s after a hit (median), {worst[0]:.1f} s at most ({worst[1]})")
-        late = verdict.RESUMED_WITHIN_SECONDS
-        return [f"resumed late: {gap:.0f} s after {hit}" for gap, hit in zip(gaps, hits, strict=True) if gap > late]
-
-    def _tell_books(self, evidence: Evidence, rest: float) -> None:
-        calls = list(self.microsoft.rows("calls"))
-        faulty = Counter(call["fault"] for call in calls if call["fault"])
-        share = sum(faulty.values()) / max(1, len(calls))
-        self.say(f"  Microsoft  {len(calls):,} calls, {share:.1%} with a fault: {_listed(faulty)}")
-        self.say(f"             rows: {_listed(Counter(one.outcome for one in evidence.received))}")
-        statuses = Counter(f"{row.kind} {row.status}" for row in evidence.rows)
-        self.say(f"  ours       {_listed(statuses)}; at rest {rest:.0f} s after the last hit ({connection.vendor})")
-        ledger, books = verdict.sums_of_ledger(evidence.expected), verdict.sums_of_books(evidence.booked)
-        for key in sorted(ledger.keys() | books.keys()):
-            due, there = ledger.get(key, (0, 0)), books.get(key, (0, 0))
-            sign = "=" if due == there else "≠"
-            self.say(
-                f"  {' / '.join(key):44} ledger {due[0]:>6,} {due[1]:>14,} {sign} books {there[0]:>6,} {there[1]:>14,}"
-            )
-
-
-def _listed(counts: Mapping[str, int]) -> str:
-    ordered = sorted(counts.items(), key=lambda item: -item[1])
-    return ", ".join(f"{count:,} {what}" for what, count in ordered) or "none"
-
-
-def told(found: list[str]) -> list[str]:
-    """Return the lines of the verdict: at most a dozen of each kind of violation, by the word before the colon."""
-    if not found:
-        return ["  verdict    0 lost, 0 counted twice, 0 wrong values, 0 wrong statuses, 0 miscounts"]
-    kinds: dict[str, list[str]] = {}
-    for sentence in found:
-        kinds.setdefault(sentence.partition(":")[0], []).append(sentence)
-    lines = [f"  VIOLATED   {_listed({kind: len(its) for kind, its in kinds.items()})}"]
-    for its in kinds.values():
-        lines += [f"    {sentence}" for sentence in its[:MOST_NAMED]]
-        lines += [f"    … and {len(its) - MOST_NAMED:,} more"] if len(its) > MOST_NAMED else []
-    return lines
+        resumed, late = report.of_resumption(self.trouble.hits, evidence, datetime.now(UTC))
+        for line in (
+            *report.of_traffic(self.ledger, traffic.answers),
+            *report.of_trouble(self.trouble, customers.takeovers(), self.lifted),
+            *resumed,
+            *report.of_books(evidence, list(self.microsoft.rows("calls"))),
+        ):
+            self.say(line)
+        return [
+            *self.ledger.complaints,
+            *verdict.violations(evidence),
+            *late,
+            *customers.miscounts(),
+            *customers.broken_sign_ins(),
+        ]

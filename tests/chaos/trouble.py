@@ -1,4 +1,4 @@
-"""What goes wrong in a run, and when: kills, stops, wiped queues, expired tokens, a changed SECRET_KEY. Seeded."""
+"""What goes wrong in a run, and when: kills, stops, wiped queues, Microsoft's faults, a changed SECRET_KEY. Seeded."""
 
 import random
 import secrets
@@ -48,7 +48,6 @@ class Trouble:
     lease_seconds: float
     hits: list[Hit] = field(default_factory=list)
     wipes: int = 0
-    expirations: int = 0
     key_changes: int = 0
     _stopped: list[tuple[float, Process]] = field(default_factory=list)
     _next: dict[str, float] = field(default_factory=dict)
@@ -61,12 +60,9 @@ class Trouble:
         if self._is_due("wipe", now, (20, 40)):
             self.wipe_queue()
             self.wipes += 1
-        with suppress(requests.RequestException):  # Microsoft is what was hit
-            if self._is_due("feed", now, (1, 1)):
+        if self._is_due("feed", now, (1, 1)):
+            with suppress(requests.RequestException):  # Microsoft is what was hit
                 self.microsoft.feed()
-            if self._is_due("expire", now, (30, 60)):
-                self.microsoft.expire_tokens()
-                self.expirations += 1
 
     def change_key(self) -> None:
         """Give the workers another SECRET_KEY than the web: what either queues, the other cannot read."""
