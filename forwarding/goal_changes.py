@@ -21,6 +21,8 @@ from integrations.goals import GoalSync, sync_goals
 from integrations.models import AdAccount, ConversionGoal
 
 GOAL_NAME_CODES = (5605, 5606)
+# What waits for a person or for the backend's word would go out with its goal's return.
+_HAS_ANOTHER_REASON = (Hold.GOAL_MISSING, Hold.BY_HAND, Hold.OPERATOR, Hold.CONFIRMATION)
 _IS_AVAILABLE = Q(goal__gone_at__isnull=True, goal__status="Active")
 
 
@@ -36,7 +38,7 @@ def read_goals(account: AdAccount, now: datetime) -> GoalSync:
         AdAccount.objects.select_for_update(no_key=True).get(pk=account.pk)
         waiting = Delivery.objects.filter(account=account, kind=Kind.CONVERSION, status__in=WAITING, goal__isnull=False)
         free = waiting.exclude(pk__in=among(listed_in_open_uploads([account.pk])))
-        _park(free.exclude(_IS_AVAILABLE).exclude(hold_reason__in=(Hold.GOAL_MISSING, Hold.BY_HAND)), now)
+        _park(free.exclude(_IS_AVAILABLE).exclude(hold_reason__in=_HAS_ANOTHER_REASON), now)
         _release(free.filter(_IS_AVAILABLE, hold_reason=Hold.GOAL_MISSING), now)
         # What was never sent; `attempts` counts every call whose outcome is not known, too.
         _move_to_new_name(free.filter(attempts=0).exclude(goal_name=F("goal__name")), now)

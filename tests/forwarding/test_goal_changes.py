@@ -57,6 +57,19 @@ class TestRenamedGoal(RoadTestCase):
         self.account.refresh_from_db()
         self.assertEqual(self.account.hold_reason, "")
 
+    def test_what_waits_for_somebodys_word_is_not_released_with_its_goal(self) -> None:
+        for hold in (Hold.CONFIRMATION, Hold.OPERATOR, Hold.BY_HAND):
+            with self.subTest(hold):
+                self.post(purchase())
+                plan_all(timezone.now())
+                row = Delivery.objects.latest("pk")
+                Delivery.objects.filter(pk=row.pk).update(hold_reason=hold)
+                for status in ("Paused", "Active"):
+                    self.microsoft.control("goals", {"id": GOAL_ID, "status": status})
+                    read_goals(self.account, timezone.now())
+                row.refresh_from_db()
+                self.assertEqual(row.hold_reason, hold)
+
     def test_the_counts_move_with_it(self) -> None:
         self.post(purchase())
         plan_all(timezone.now())
