@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 from django.contrib.auth.models import User
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 from django_q.models import OrmQ
 from redis import Redis
@@ -114,6 +114,16 @@ def _row(row: dict[str, Any]) -> Row:
         is_retracted=row["retracted_at"] is not None,
         original=row["original_id"],
     )
+
+
+def hidden() -> list[str]:
+    """Return the events that have no row, not even a reason, in an account of their site."""
+    found = []
+    for account in AdAccount.objects.active():
+        told = Delivery.objects.filter(account=account, event=OuterRef("pk"))
+        untold = Event.objects.filter(~Exists(told), site=account.site_id).values_list("event_id", flat=True)
+        found += [f"hidden: {event_id} has no row in account {account.account_id}" for event_id in untold]
+    return found
 
 
 def miscounts() -> list[str]:

@@ -174,6 +174,7 @@ class Run:
             *self.ledger.complaints,
             *verdict.violations(evidence),
             *late,
+            *customers.hidden(),
             *customers.miscounts(),
             *customers.broken_sign_ins(),
         ]
