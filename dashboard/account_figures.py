@@ -8,7 +8,7 @@ from decimal import Decimal
 from django.db.models import Count, Min, Sum
 
 from forwarding.errors import HOLDS, SKIPS, account_stop
-from forwarding.models import WAITING, DailyCount, Delivery, Hold, Skip, Status
+from forwarding.models import WAITING, DailyCount, Delivery, Hold, Kind, Skip, Status
 from integrations.models import AdAccount, GoalMapping
 
 DAYS = 14
@@ -171,7 +171,7 @@ def figures(account: AdAccount, mappings: list[GoalMapping], now: datetime) -> F
 
 def waiting(account: AdAccount) -> Waiting:
     """Return what waits now. At most MAX_COUNTED + 1 rows are looked at, those that expire first among them."""
-    rows = Delivery.objects.filter(account=account, status__in=WAITING)
+    rows = Delivery.objects.filter(account=account, kind=Kind.CONVERSION, status__in=WAITING)
     first = rows.order_by("expires_at").values("pk")[: MAX_COUNTED + 1]
     counted = (
         Delivery.objects.filter(pk__in=first)

@@ -185,7 +185,7 @@ class LogRow:
     @property
     def version(self) -> str:
         """Return the row's identity and state: a live page sends it back to ask whether it changed."""
-        return f"{self.delivery.public_id.hex}.{_micros(self.delivery.changed_at)}"
+        return f"{self.delivery.public_id.hex}.{_last_change(self.delivery)}"
 
     @property
     def sent_at(self) -> datetime | None:
@@ -278,7 +278,7 @@ def news(account: AdAccount, wanted: Wanted, followed: Iterable[str], now: datet
     shown = {UUID(hex=found[1]): int(found[2]) for text in followed if (found := _FOLLOWED.fullmatch(text))}
     ids = list(shown)[:MAX_FOLLOWED]
     known = list(with_correction(account.deliveries.filter(public_id__in=ids))) if ids else []
-    changed = [row for row in known if _micros(row.changed_at) != shown[row.public_id]]
+    changed = [row for row in known if _last_change(row) != shown[row.public_id]]
     rows = _matching(account, wanted)
     if known:
         rows = _newer(rows, max(Cursor.of(row) for row in known))
@@ -287,11 +287,15 @@ def news(account: AdAccount, wanted: Wanted, followed: Iterable[str], now: datet
 
 
 def with_correction(deliveries: "QuerySet[Delivery]") -> "QuerySet[Delivery]":
-    """Return deliveries, each with its newest correction that is sent, waits or failed: its badge is drawn from it."""
-    newest = Delivery.objects.filter(original=OuterRef("pk")).exclude(kind=Kind.CONVERSION)
+    """Return deliveries with what their badge is drawn from: the newest correction that is sent, waits or failed.
+
+    `corrected_at` is when any correction of them changed.
+    """
+    corrections = Delivery.objects.filter(original=OuterRef("pk")).exclude(kind=Kind.CONVERSION)
     told = JSONObject(kind="kind", status="status", code="error_code", symbol="error_symbol")
-    sent = newest.exclude(status=Status.SKIPPED).order_by("-pk").values(told=told)
-    return deliveries.annotate(newest_correction=Subquery(sent[:1]))
+    newest = corrections.exclude(status=Status.SKIPPED).order_by("-pk").values(told=told)
+    changed = corrections.order_by("-changed_at").values("changed_at")
+    return deliveries.annotate(newest_correction=Subquery(newest[:1]), corrected_at=Subquery(changed[:1]))
 
 
 def drawn_rows(deliveries: Iterable[Delivery], account: AdAccount, now: datetime, zone: ZoneInfo) -> list[LogRow]:
@@ -436,6 +440,10 @@ def _older(rows: "QuerySet[Delivery]", than: Cursor) -> "QuerySet[Delivery]":
 
 def _newer(rows: "QuerySet[Delivery]", than: Cursor) -> "QuerySet[Delivery]":
     return rows.filter(Q(created_at__gt=than.created_at) | Q(pk__gt=than.pk), created_at__gte=than.created_at)
+
+
+def _last_change(delivery: Delivery) -> int:
+    return _micros(max(delivery.changed_at, getattr(delivery, "corrected_at", None) or delivery.changed_at))
 
 
 def _micros(moment: datetime) -> int:

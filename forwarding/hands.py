@@ -41,7 +41,7 @@ from integrations.models import AdAccount, ConversionGoal, GoalMapping
 
 BATCH = 1000
 # What a request can bear.
-MOST_AT_ONCE = 50_000
+MOST_AT_ONCE = 20_000
 _CHANGED = (
     "goal",
     "goal_name",
@@ -314,14 +314,7 @@ def _settle(action: Action, rows: Sequence[Delivery], now: datetime) -> list[Mov
     originals = {row.original_id for row in rows if row.kind != Kind.CONVERSION and row.original_id is not None}
     if action in (Action.RETRY, Action.CANCEL):
         originals.update(row.original_id for row in corrections_of(rows) if row.original_id is not None)
-    moves = settle(originals, now)
-    _draw_anew(originals, now)
-    return moves
-
-
-def _draw_anew(originals: Collection[int], now: datetime) -> None:
-    """Let open pages see the conversions whose corrections changed."""
-    Delivery.objects.filter(pk__in=among(sorted(originals))).update(changed_at=now)
+    return settle(originals, now)
 
 
 def _correct(wish: _Wish, able: Sequence[Judged]) -> "tuple[_Said, _Said]":
@@ -333,7 +326,6 @@ def _correct(wish: _Wish, able: Sequence[Judged]) -> "tuple[_Said, _Said]":
         worth[row.currency] = worth.get(row.currency, Decimal(0)) + (value_now(row, facts) or Decimal(0))
         count[row.currency] += 1
     moves = correct_by_hand([one.row for one in able], said, wish.value, wish.actor, wish.now)
-    _draw_anew([one.row.pk for one in able], wish.now)
     record_moves(moves, wish.now)
     after = {} if wish.value is None else {currency: str(wish.value * count[currency]) for currency in worth}
     return {currency: str(value) for currency, value in worth.items()}, after

@@ -53,7 +53,9 @@ def _follow_mapping(account_id: int, event_name: str, actor: User | None, now: d
     is_missed = Q(status__in=WAITING, hold_reason=Hold.GOAL_MISSING)
     is_refused = Q(status=Status.FAILED, error_code__in=GOAL_NAME_CODES, expires_at__gt=now)
     rows = Delivery.objects.filter(is_missed | is_refused, account=account_id, kind=Kind.CONVERSION)
-    followed = hands.apply(
-        Action.RETRY, rows.filter(event__name=event_name), actor, now, scope=f"mapping of {event_name}"
-    )
-    logger.info("Account %s: %s conversions follow the mapping of %s", account_id, followed.able, event_name)
+    rows, scope = rows.filter(event__name=event_name), f"mapping of {event_name}"
+    is_all = False
+    while not is_all:
+        followed = hands.apply(Action.RETRY, rows, actor, now, scope=scope)
+        logger.info("Account %s: %s conversions follow the mapping of %s", account_id, followed.able, event_name)
+        is_all = followed.is_all or not followed.able

@@ -430,6 +430,16 @@ class TestNews(LogsTestCase):
         Delivery.objects.filter(pk=shown.pk).update(status=Status.FAILED, error_code=5604, changed_at=timezone.now())
         self.assertContains(self.client.get(f"{self.url('account-logs-news')}?{asked}"), "Click ID is not valid")
 
+    def test_a_row_whose_correction_changed_is_drawn_anew(self) -> None:
+        shown = self.deliver(at=timezone.now() - timedelta(hours=1))
+        correction = self.deliver(Status.PENDING, kind=Kind.RETRACT, original=shown, event=shown.event)
+        asked = f"row={self.version(shown)}"
+        self.assertEqual(self.client.get(f"{self.url('account-logs-news')}?{asked}").status_code, 204)
+        Delivery.objects.filter(pk=correction.pk).update(
+            status=Status.FAILED, error_code=5627, changed_at=timezone.now()
+        )
+        self.assertContains(self.client.get(f"{self.url('account-logs-news')}?{asked}"), "Retract failed")
+
     def test_with_a_row_open_only_the_number_is_told(self) -> None:
         shown = self.deliver(at=timezone.now() - timedelta(hours=1))
         self.deliver()

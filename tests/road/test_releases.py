@@ -115,6 +115,11 @@ class TestAnotherGoal(ReleaseTestCase):
         self.assertEqual((entry.actor, entry.details["deliveries"]), (self.alice, 2))
         self.assertEqual(entry.details["scope"], "mapping of purchase")
 
+    def test_more_than_one_go_bears_follow_in_several(self) -> None:
+        self.wait()
+        with mock.patch.object(hands, "MOST_AT_ONCE", 1):
+            self.release(self.remap)
+
     def test_what_may_be_at_microsoft_keeps_its_goal(self) -> None:
         self.wait()
         sent = Delivery.objects.order_by("pk")[0]
