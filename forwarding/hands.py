@@ -21,7 +21,7 @@ from django.contrib.auth.models import User
 from django.db import transaction
 from django.db.models import QuerySet
 
-from forwarding.adjusting import correct_by_hand, settle
+from forwarding.adjusting import correct_by_hand, parked_until, settle
 from forwarding.changing import change_deliveries
 from forwarding.claims import listed_in_open_uploads
 from forwarding.click_resolution import FoundClick
@@ -32,7 +32,6 @@ from forwarding.free_seconds import shift_to_free_seconds
 from forwarding.frozen import lock_accounts, perhaps_arrived
 from forwarding.hand_rules import Action, Facts, WhyNot, moves_to, value_now, why_not
 from forwarding.models import WAITING, ClickSource, Delivery, Hold, Kind, Said, Skip, Status, dedupe_key
-from forwarding.retry import CLOCK_MARGIN
 from forwarding.ringing import sweep_soon
 from forwarding.upload_rows import among
 from ingest import audit
@@ -272,13 +271,15 @@ def _retry(one: Judged, now: datetime) -> None:
 
 def _hold(one: Judged, now: datetime) -> None:
     one.row.hold_reason = Hold.BY_HAND
-    one.row.next_attempt_at = (one.row.expires_at or now) - CLOCK_MARGIN
+    one.row.next_attempt_at = parked_until(one.row, now)
 
 
 def _let_go(one: Judged, now: datetime) -> None:
     """Send it with the next batch, or as soon as Microsoft would not lose it; a correction's time is `settle`'s."""
     row = one.row
     row.next_attempt_at, row.hold_reason = now, ""
+    if row.kind != Kind.CONVERSION and row.original_id is None:
+        row.next_attempt_at, row.hold_reason = parked_until(row, now), Hold.ORIGINAL_PENDING
     if row.kind != Kind.CONVERSION or row.goal is None:
         return
     click = FoundClick(row.msclkid, ClickSource(row.click_source), row.clicked_at)

@@ -257,6 +257,15 @@ class TestHoldAndRelease(HandsTestCase):
         delivery.refresh_from_db()
         self.assertEqual(delivery.status, Status.DELIVERED)
 
+    def test_a_refund_without_its_order_goes_on_waiting_for_it(self) -> None:
+        self.map("refund", "Purchase")
+        refund = self.buy(name="refund", transaction_id="HP-1", value=None, currency=None, msclkid=None)
+        before = (refund.hold_reason, refund.next_attempt_at)
+        self.do(Action.HOLD)
+        self.do(Action.RELEASE)
+        refund.refresh_from_db()
+        self.assertEqual((refund.hold_reason, refund.next_attempt_at), before)
+
     def test_a_correction_is_held_back_and_let_go_too(self) -> None:
         delivery = self.buy()
         with self.settings(ADJUSTMENT_SETTLE_SECONDS=3600):
