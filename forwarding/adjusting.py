@@ -22,8 +22,10 @@ from forwarding.changing import change_deliveries
 from forwarding.conversions import SAME_MOMENT, utc_second
 from forwarding.counts import Move, record_moves
 from forwarding.frozen import lock_accounts, perhaps_arrived
+from forwarding.inserting import insert_deliveries
 from forwarding.ledger import Line, Order, Settlement, Told
 from forwarding.ledger import settle as settle_order
+from forwarding.matching import matching
 from forwarding.models import WAITING, Correction, Delivery, Hold, Kind, Said, Skip, Status
 from forwarding.retry import CLOCK_MARGIN
 from forwarding.upload_rows import UploadRow, among
@@ -70,12 +72,14 @@ class Statement:
 
 def write_down(statements: Sequence[Statement], now: datetime) -> None:
     """Add the lines to their conversions' ledgers, those that are new. `settle` has to follow."""
-    keys = {statement.key for statement in statements}
-    accounts = {statement.original.account_id for statement in statements}
-    known = Delivery.objects.filter(account__in=accounts, dedupe_key__in=keys).exclude(kind=Kind.CONVERSION)
-    written = set(known.values_list("account_id", "dedupe_key"))
+    if not statements:
+        return
+    known = {(each.original.account_id, kind, each.key) for each in statements for kind in (Kind.RESTATE, Kind.RETRACT)}
+    earlier = Delivery.objects.filter(pk__in=matching(Delivery, ("account_id", "kind", "dedupe_key"), known))
+    written = set(earlier.values_list("account_id", "dedupe_key"))
     new = [each for each in statements if (each.original.account_id, each.key) not in written]
-    rows = Delivery.objects.bulk_create(_row(statement, now) for statement in new)
+    rows = [_row(statement, now) for statement in new]
+    insert_deliveries(rows)
     Correction.objects.bulk_create(_line(row, statement, now) for row, statement in zip(rows, new, strict=True))
 
 

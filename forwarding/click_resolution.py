@@ -1,16 +1,16 @@
 """Which click a conversion belongs to: its own id, else the newest known one before it, by the first road that leads
 to one: visitor, session, external id, transaction id, e-mail hash, phone hash.
 
-A malformed id never displaces a good one. Lookups are one query a road for a whole batch of a site's events.
+A malformed id never displaces a good one. Lookups are one query a road for a whole batch of events, of any sites.
 """
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TypeVar
 
-from django.db.models import Min, QuerySet
+from django.db.models import Min
 
+from forwarding.matching import matching
 from forwarding.models import ClickSource
 from ingest.click_ids import is_click_id
 from ingest.models import Click, Event, Site
@@ -37,20 +37,27 @@ class _Sighting:
     clicked_at: datetime | None
 
 
-_Sightings = dict[str, list[_Sighting]]
-Row = TypeVar("Row", Click, Event)
+_Key = tuple[int, str]  # a site and what was said there: a click id, a visitor, an order
+_Sightings = dict[_Key, list[_Sighting]]
 
 
-def resolve_clicks(site: Site, events: Collection[Event]) -> dict[int, FoundClick]:
-    """Return the click of each event by the event's primary key; events of one site, at most seven queries."""
-    own = {event.pk: event.msclkid for event in events if is_click_id(event.msclkid)}
-    clicked_at = _first_seen(site, set(own.values()))
-    found = {pk: FoundClick(msclkid, ClickSource.EVENT, clicked_at.get(msclkid.lower())) for pk, msclkid in own.items()}
+def resolve_clicks(events: Collection[Event], sites: Mapping[int, Site]) -> dict[int, FoundClick]:
+    """Return the click of each event by the event's primary key; at most seven queries. `sites` has all of theirs."""
+    with_own = [event for event in events if is_click_id(event.msclkid)]
+    clicked_at = _first_seen({(event.site_id, event.msclkid) for event in with_own})
+    found = {
+        event.pk: FoundClick(event.msclkid, ClickSource.EVENT, clicked_at.get((event.site_id, event.msclkid.lower())))
+        for event in with_own
+    }
     for source, field, sightings_by in _ROADS:
-        missing = [event for event in events if event.pk not in found and getattr(event, field)]
-        sightings = sightings_by(site, field, {getattr(event, field) for event in missing}) if missing else {}
-        for event in missing:
-            newest = _newest_before(event, sightings.get(getattr(event, field), ()), site)
+        missing = {
+            event.pk: (event, (event.site_id, said))
+            for event in events
+            if event.pk not in found and (said := getattr(event, field))
+        }
+        sightings = sightings_by(field, {key for _, key in missing.values()}) if missing else {}
+        for event, key in missing.values():
+            newest = _newest_before(event, sightings.get(key, ()), sites[event.site_id])
             if newest is not None:
                 found[event.pk] = FoundClick(newest.msclkid, source, newest.clicked_at)
     return {event.pk: found.get(event.pk, NO_CLICK) for event in events}
@@ -68,36 +75,33 @@ def any_case(click_ids: Iterable[str]) -> set[str]:
     return {form for click_id in click_ids for form in (click_id, click_id.lower(), click_id.upper())}
 
 
-def _first_seen(site: Site, click_ids: Collection[str]) -> dict[str, datetime]:
-    if not click_ids:
+def _first_seen(wanted: Collection[_Key]) -> dict[_Key, datetime]:
+    if not wanted:
         return {}
-    rows = Click.objects.filter(site=site, msclkid__in=any_case(click_ids)).values_list("msclkid")
-    first: dict[str, datetime] = {}
-    for msclkid, at in rows.annotate(at=Min("captured_at")):
-        key = msclkid.lower()
+    forms = {(site_id, form) for site_id, click_id in wanted for form in any_case([click_id])}
+    rows = Click.objects.filter(pk__in=matching(Click, ("site_id", "msclkid"), forms)).values_list("site_id", "msclkid")
+    first: dict[_Key, datetime] = {}
+    for site_id, msclkid, at in rows.annotate(at=Min("captured_at")):
+        key = site_id, msclkid.lower()
         first[key] = min(at, first.get(key, at))
     return first
 
 
-def _clicks_by(site: Site, field: str, wanted: Collection[str]) -> _Sightings:
-    rows = _with(Click.objects.filter(site=site), field, wanted).values_list(field, "captured_at", "msclkid")
-    return _grouped((key, _Sighting(at, msclkid, at)) for key, at, msclkid in rows)
+def _clicks_by(field: str, wanted: Collection[_Key]) -> _Sightings:
+    rows = Click.objects.filter(pk__in=matching(Click, ("site_id", field), wanted, f"NOT ({field} = '')"))
+    named = rows.values_list("site_id", field, "captured_at", "msclkid")
+    return _grouped(((site_id, said), _Sighting(at, msclkid, at)) for site_id, said, at, msclkid in named)
 
 
-def _events_by(site: Site, field: str, wanted: Collection[str]) -> _Sightings:
-    rows = _with(Event.objects.filter(site=site), field, wanted).exclude(msclkid="")
-    named = rows.values_list(field, "occurred_at", "msclkid")
-    return _grouped((key, _Sighting(at, msclkid, None)) for key, at, msclkid in named if is_click_id(msclkid))
+def _events_by(field: str, wanted: Collection[_Key]) -> _Sightings:
+    rows = Event.objects.filter(pk__in=matching(Event, ("site_id", field), wanted, f"NOT ({field} = '')"))
+    named = rows.exclude(msclkid="").values_list("site_id", field, "occurred_at", "msclkid")
+    return _grouped(
+        ((site_id, said), _Sighting(at, msclkid, None)) for site_id, said, at, msclkid in named if is_click_id(msclkid)
+    )
 
 
-def _with(rows: "QuerySet[Row]", field: str, wanted: Collection[str]) -> "QuerySet[Row]":
-    """Narrow to rows whose field is one of those. Not empty is said too: of a long list no database concludes it, and
-    the index has only such rows.
-    """
-    return rows.filter(**{f"{field}__in": wanted}).exclude(**{field: ""})
-
-
-def _grouped(sightings: Iterable[tuple[str, _Sighting]]) -> _Sightings:
+def _grouped(sightings: Iterable[tuple[_Key, _Sighting]]) -> _Sightings:
     grouped: _Sightings = {}
     for key, seen in sightings:
         grouped.setdefault(key, []).append(seen)
@@ -105,7 +109,7 @@ def _grouped(sightings: Iterable[tuple[str, _Sighting]]) -> _Sightings:
 
 
 # Through the clicks themselves, then through other events of the same person or order that carried an id.
-_ROADS: tuple[tuple[ClickSource, str, Callable[[Site, str, Collection[str]], _Sightings]], ...] = (
+_ROADS: tuple[tuple[ClickSource, str, Callable[[str, Collection[_Key]], _Sightings]], ...] = (
     (ClickSource.VISITOR, "visitor_id", _clicks_by),
     (ClickSource.SESSION, "session_id", _clicks_by),
     (ClickSource.EXTERNAL_ID, "external_id", _events_by),

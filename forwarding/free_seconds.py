@@ -6,9 +6,11 @@ from collections.abc import Iterable, Sequence
 
 from forwarding.click_resolution import any_case
 from forwarding.conversions import MatchKey, match_key, shift_by_a_second, skipped
+from forwarding.matching import matching
 from forwarding.models import Delivery, Skip
 
 MAX_SHIFT_SECONDS = 60
+_WITHOUT_CLICK = "msclkid = '' AND NOT (email_sha256 = '' AND phone_sha256 = '')"
 
 
 def shift_to_free_seconds(rows: Sequence[Delivery]) -> None:
@@ -39,19 +41,22 @@ def shift_to_free_seconds(rows: Sequence[Delivery]) -> None:
 
 def _taken(rows: Iterable[Delivery]) -> set[MatchKey]:
     """Return the keys of what was planned before in the same seconds for the same clicks or, without one, people."""
-    sent = Delivery.objects.forwarded().filter(
-        account_id__in={row.account_id for row in rows},
-        conversion_time__in={row.conversion_time for row in rows},
-    )
-    fields = ("account_id", "goal_name", "msclkid", "email_sha256", "phone_sha256", "conversion_time")
-    click_ids = any_case(row.msclkid for row in rows if row.msclkid)
-    taken = {match_key(row) for row in sent.filter(msclkid__in=click_ids).only(*fields)}
-    without_click = [row for row in rows if not row.msclkid]
-    if without_click:
-        same_people = sent.filter(
-            msclkid="",
-            email_sha256__in={row.email_sha256 for row in without_click},
-            phone_sha256__in={row.phone_sha256 for row in without_click},
-        ).only(*fields)
-        taken |= {match_key(row) for row in same_people}
-    return taken
+    clicks = {
+        (row.account_id, click_id, row.conversion_time)
+        for row in rows
+        if row.msclkid
+        for click_id in any_case([row.msclkid])
+    }
+    people = {
+        (row.account_id, row.email_sha256, row.phone_sha256, row.conversion_time) for row in rows if not row.msclkid
+    }
+    same_click = matching(Delivery, ("account_id", "msclkid", "conversion_time"), clicks, "NOT (msclkid = '')")
+    columns = ("account_id", "email_sha256", "phone_sha256", "conversion_time")
+    same_person = matching(Delivery, columns, people, _WITHOUT_CLICK)
+    sent = Delivery.objects.forwarded().only("goal_name", "msclkid", *columns)
+    return {
+        match_key(row)
+        for keys, rows_of_them in ((clicks, same_click), (people, same_person))
+        if keys
+        for row in sent.filter(pk__in=rows_of_them)
+    }

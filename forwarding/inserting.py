@@ -43,21 +43,24 @@ _COLUMNS = [_column(field) for field in Delivery._meta.concrete_fields if not fi
 _COLUMNS_OF = attrgetter(*(column.name for column in _COLUMNS))
 
 
-def insert_deliveries(rows: Sequence[Delivery]) -> list[int]:
-    """Insert rows that have no primary key yet; return the keys that they got, in order.
+def insert_deliveries(rows: Sequence[Delivery]) -> None:
+    """Insert rows that have no primary key yet, and give them theirs, in order.
 
     Times have to be UTC and values of three decimals at most, as everything is that came in by the door. Raises
-    IntegrityError, nothing stored, when an account's key is taken. The rows themselves are left as they are.
+    IntegrityError, nothing stored, when an account's key is taken.
     """
     if not rows:
-        return []
+        return
     by_column = zip(_COLUMNS, zip(*map(_COLUMNS_OF, rows), strict=True), strict=True)
     # Most columns of a new delivery hold their default in every row. Those are written once, in the statement.
     said = {column: values for column, values in by_column if values.count(column.default) < len(rows)}
     with connection.cursor() as cursor:
         cursor.execute(_statement(list(said)), [msgspec.json.encode(list(zip(*said.values(), strict=True))).decode()])
         # Keys are given in the order of the array, but nothing says in which order they come back.
-        return sorted(pk for (pk,) in cursor.fetchall())
+        keys = sorted(pk for (pk,) in cursor.fetchall())
+    for row, key in zip(rows, keys, strict=True):
+        row.pk = key
+        row._state.adding, row._state.db = False, connection.alias
 
 
 def _statement(said: Sequence[_Column]) -> str:

@@ -10,6 +10,7 @@ from forwarding.adjusting import Statement
 from forwarding.conversions import NO_LANE, skipped
 from forwarding.counts import Move
 from forwarding.frozen import lock_accounts, perhaps_arrived
+from forwarding.matching import of_orders
 from forwarding.merging import merge, outranks
 from forwarding.models import Delivery, Kind, Said, Skip, Status, dedupe_key
 from ingest.models import Consent
@@ -46,7 +47,7 @@ class Meeting:
 
     `new` are drafts to store, in order; `changed` stored conversions with other columns, `revalued` those that may have
     arrived and have another order value only; `statements` the backend's values that came after the browser's was
-    sent; `corrected` conversions whose ledger has lines.
+    sent; `corrected` conversions whose ledger has lines; `refunded` orders with refunds that wait for a conversion.
     """
 
     new: list[Delivery] = field(default_factory=list)
@@ -55,6 +56,7 @@ class Meeting:
     revalued: list[Delivery] = field(default_factory=list)
     statements: list[Statement] = field(default_factory=list)
     corrected: set[int] = field(default_factory=set)
+    refunded: set[tuple[int, str]] = field(default_factory=set)
 
     def moves(self) -> list[Move]:
         """Return how the counts of the changed conversions move."""
@@ -86,11 +88,8 @@ def _stored_rows(drafts: Iterable[Delivery]) -> list[Delivery]:
     orders = [draft for draft in drafts if draft.transaction_id]
     if not orders:
         return []
-    rows = Delivery.objects.filter(
-        account_id__in={draft.account_id for draft in orders},
-        transaction_id__in={draft.transaction_id for draft in orders},
-    ).exclude(transaction_id="")  # said for the partial index's sake: of a long list it is not concluded
-    return list(rows.select_related("event"))
+    its = of_orders((draft.account_id, draft.transaction_id) for draft in orders)
+    return list(Delivery.objects.filter(pk__in=its).select_related("event"))
 
 
 def _standing(rows: Iterable[Delivery]) -> list[Delivery]:
@@ -126,7 +125,9 @@ class _Host:
             if row.skip_reason == Skip.NO_IDENTIFIER:
                 self.without_identifier[_order(row)].append(row)
         self.meeting = Meeting()
-        self.meeting.corrected = {row.original_id for row in stored if row.kind != Kind.CONVERSION and row.original_id}
+        corrections = [row for row in stored if row.kind != Kind.CONVERSION]
+        self.meeting.corrected = {row.original_id for row in corrections if row.original_id}
+        self.meeting.refunded = {(row.account_id, row.transaction_id) for row in corrections if not row.original_id}
 
     def receive(self, drafts: Sequence[Delivery]) -> Meeting:
         for draft in drafts:

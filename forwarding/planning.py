@@ -19,14 +19,17 @@ from forwarding.click_resolution import resolve_clicks
 from forwarding.conversions import REFUND_EVENT, Settle, draft
 from forwarding.counts import Move, record_moves
 from forwarding.free_seconds import shift_to_free_seconds
+from forwarding.inserting import insert_deliveries
 from forwarding.models import Delivery
 from forwarding.orders import CHANGED_BY_MEETING, Meeting, meet
 from forwarding.refunds import adjustment_statements, attach, store_refunds, waiting_adjustments
+from forwarding.upload_rows import among
 from ingest.models import Adjustment, Event, Site
 from integrations.models import AdAccount, GoalMapping
 
 PLAN_BATCH = 1000
 _Accounts = Mapping[int, Sequence[AdAccount]]
+_Order = tuple[int, str]  # an account and a transaction id
 _Mappings = Mapping[tuple[int, str], GoalMapping]
 
 
@@ -49,11 +52,12 @@ def plan_batch(now: datetime, limit: int = PLAN_BATCH) -> int:
         return 0
     accounts = _accounts_of({event.site_id for event in events} | {each.site_id for each in adjustments})
     mappings = _mappings_of(accounts)
-    moves = _plan_conversions([event for event in events if event.name != REFUND_EVENT], accounts, mappings, now)
+    conversions = [event for event in events if event.name != REFUND_EVENT]
+    moves, refunded = _plan_conversions(conversions, accounts, mappings, now)
     failpoints.reach(failpoints.HALF_PLANNED)
-    moves += _plan_corrections(events, adjustments, accounts, mappings, now)
-    Event.objects.filter(pk__in=[event.pk for event in events]).update(planned_at=now)
-    Adjustment.objects.filter(pk__in=[each.pk for each in adjustments]).update(planned_at=now)
+    moves += _plan_corrections(events, adjustments, refunded, accounts, mappings, now)
+    Event.objects.filter(pk__in=among([event.pk for event in events])).update(planned_at=now)
+    Adjustment.objects.filter(pk__in=among([each.pk for each in adjustments])).update(planned_at=now)
     record_moves(moves, now)  # once and last, as everywhere: who has the counts' rows waits for nobody
     return len(events) + len(adjustments)
 
@@ -75,7 +79,10 @@ def _mappings_of(accounts: _Accounts) -> _Mappings:
     return {(mapping.account_id, mapping.event_name): mapping for mapping in rows}
 
 
-def _plan_conversions(events: Sequence[Event], accounts: _Accounts, mappings: _Mappings, now: datetime) -> list[Move]:
+def _plan_conversions(
+    events: Sequence[Event], accounts: _Accounts, mappings: _Mappings, now: datetime
+) -> tuple[list[Move], set[_Order]]:
+    """Return what moves in the counts, and the orders that have refunds without a conversion so far."""
     waits = Settle(timedelta(seconds=settings.CLICK_SETTLE_SECONDS), timedelta(seconds=settings.GOAL_SETTLE_SECONDS))
     meeting = meet(_drafts(events, accounts, mappings, now, waits), now, waits.click)
     shift_to_free_seconds(meeting.seeking_seconds())
@@ -83,16 +90,17 @@ def _plan_conversions(events: Sequence[Event], accounts: _Accounts, mappings: _M
     moves = [*(Move(row, None, row.status) for row in meeting.new), *meeting.moves()]
     write_down(meeting.statements, now)
     has_new_lines = {statement.original.pk for statement in meeting.statements}
-    return moves + settle(has_new_lines | (meeting.corrected & meeting.changed.keys()), now)
+    moves += settle(has_new_lines | (meeting.corrected & meeting.changed.keys()), now)
+    return moves, meeting.refunded
 
 
 def _store(meeting: Meeting) -> None:
     """Store the new rows, those that point to another new one after it."""
     pointing = [row for row in meeting.new if row.original is not None]
-    Delivery.objects.bulk_create(row for row in meeting.new if row.original is None)
+    insert_deliveries([row for row in meeting.new if row.original is None])
     for row in pointing:
         row.original = row.original  # its key is known by now
-    Delivery.objects.bulk_create(pointing)
+    insert_deliveries(pointing)
     change_deliveries(meeting.changed.values(), CHANGED_BY_MEETING)
     change_deliveries(meeting.revalued, ("order_value", "order_source"))
 
@@ -100,23 +108,21 @@ def _store(meeting: Meeting) -> None:
 def _drafts(
     events: Sequence[Event], accounts: _Accounts, mappings: _Mappings, now: datetime, waits: Settle
 ) -> list[Delivery]:
-    by_site: dict[int, list[Event]] = defaultdict(list)
-    for event in events:
-        by_site[event.site_id].append(event)
-    drafts = []
-    for site_id, its_events in by_site.items():
-        its_accounts = accounts.get(site_id, ())
-        clicks = resolve_clicks(its_accounts[0].site, its_events) if its_accounts else {}
-        for event in its_events:
-            for account in its_accounts:
-                mapping = mappings.get((account.pk, event.name))
-                drafts.append(draft(event, account, mapping, clicks[event.pk], now, waits))
-    return drafts
+    clicks = resolve_clicks(
+        [event for event in events if event.site_id in accounts],
+        {site_id: its[0].site for site_id, its in accounts.items()},
+    )
+    return [
+        draft(event, account, mappings.get((account.pk, event.name)), clicks[event.pk], now, waits)
+        for event in events
+        for account in accounts.get(event.site_id, ())
+    ]
 
 
 def _plan_corrections(
     events: Sequence[Event],
     adjustments: Sequence[Adjustment],
+    refunded: set[_Order],
     accounts: _Accounts,
     mappings: _Mappings,
     now: datetime,
@@ -124,14 +130,14 @@ def _plan_corrections(
     """Let refunds and adjustments meet their conversions: those of this batch, and those that waited for its orders."""
     refunds = [event for event in events if event.name == REFUND_EVENT]
     store_refunds(refunds, accounts, mappings, now)
-    to_settle = attach(_orders(events, accounts), now)
+    to_settle = attach(refunded | _orders(refunds, accounts), now)
     to_correct = [*adjustments, *waiting_adjustments(events)] if events else adjustments
     statements = adjustment_statements(to_correct, accounts)
     write_down(statements, now)
     return settle(to_settle | {statement.original.pk for statement in statements}, now)
 
 
-def _orders(events: Iterable[Event], accounts: _Accounts) -> set[tuple[int, str]]:
+def _orders(events: Iterable[Event], accounts: _Accounts) -> set[_Order]:
     return {
         (account.pk, event.transaction_id)
         for event in events

@@ -13,6 +13,8 @@ from django.db.models import Q
 from forwarding.adjusting import Statement, parked_until
 from forwarding.changing import change_deliveries
 from forwarding.conversions import NO_LANE
+from forwarding.inserting import insert_deliveries
+from forwarding.matching import matching, of_orders
 from forwarding.models import WAITING, Correction, Delivery, Hold, Kind, Said, Skip, Status
 from forwarding.retry import expires_at
 from ingest.models import Adjustment, AdjustmentType, Event, Source
@@ -34,7 +36,8 @@ def store_refunds(
         for account in accounts.get(event.site_id, ()):
             rows.append(_refund_row(event, account, mappings.get((account.pk, event.name)), now))
             lines.append(_refund_line(event, now))
-    for row, line in zip(Delivery.objects.bulk_create(rows), lines, strict=True):
+    insert_deliveries(rows)
+    for row, line in zip(rows, lines, strict=True):
         line.delivery = row
     Correction.objects.bulk_create(lines)
 
@@ -85,17 +88,13 @@ def attach(orders: Collection[_Order], now: datetime) -> set[int]:
     """Give the refunds of these orders their conversions; return the conversions whose ledger has a new line."""
     if not orders:
         return set()
-    of_orders = Delivery.objects.filter(
-        account_id__in={account_id for account_id, _ in orders}, transaction_id__in={order for _, order in orders}
-    ).exclude(transaction_id="")  # said for the partial index's sake: of a long list it is not concluded
-    waiting = of_orders.exclude(kind=Kind.CONVERSION).filter(
-        Q(status__in=WAITING) | Q(skip_reason=Skip.NOT_FORWARDED), original=None
-    )
-    loose = [row for row in waiting if (row.account_id, row.transaction_id) in orders]
+    its_rows = Delivery.objects.filter(pk__in=of_orders(orders))
+    is_waiting = Q(status__in=WAITING) | Q(skip_reason=Skip.NOT_FORWARDED)
+    loose = list(its_rows.exclude(kind=Kind.CONVERSION).filter(is_waiting, original=None))
     if not loose:
         return set()
     conversions: dict[_Order, list[Delivery]] = defaultdict(list)
-    for row in of_orders.filter(kind=Kind.CONVERSION).order_by("pk"):
+    for row in its_rows.filter(kind=Kind.CONVERSION).order_by("pk"):
         conversions[row.account_id, row.transaction_id].append(row)
     attached = []
     for row in loose:
@@ -124,9 +123,11 @@ def waiting_adjustments(events: Collection[Event]) -> list[Adjustment]:
     planned = Adjustment.objects.filter(site__in=sites, planned_at__isnull=False)
     if not planned.exists():
         return []
-    by_order = planned.filter(transaction_id__in={event.transaction_id for event in events}).exclude(transaction_id="")
-    by_event = planned.filter(event_id__in={event.event_id for event in events}).exclude(event_id="")
-    return [*by_order, *by_event]
+    orders = {(event.site_id, event.transaction_id) for event in events}
+    ids = {(event.site_id, event.event_id) for event in events}
+    by_order = matching(Adjustment, ("site_id", "transaction_id"), orders, "NOT (transaction_id = '')")
+    by_event = matching(Adjustment, ("site_id", "event_id"), ids, "NOT (event_id = '')")
+    return [*planned.filter(pk__in=by_order), *planned.filter(pk__in=by_event)]
 
 
 def adjustment_statements(
@@ -135,9 +136,8 @@ def adjustment_statements(
     """Return a statement for each adjustment and each conversion that stands for its order."""
     if not adjustments:
         return []
-    known = Event.objects.filter(
-        site__in={each.site_id for each in adjustments}, event_id__in={each.event_id for each in adjustments} - {""}
-    )
+    named = {(each.site_id, each.event_id) for each in adjustments if each.event_id}
+    known = Event.objects.filter(pk__in=matching(Event, ("site_id", "event_id"), named))
     events = {(event.site_id, event.event_id): event for event in known}
     by_order, by_event = _standing_conversions(adjustments, events.values(), accounts)
     statements = []
