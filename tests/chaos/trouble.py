@@ -57,7 +57,7 @@ class Trouble:
         self._go_on(now)
         if self._is_due("hit", now, self.every):
             self._hit(now)
-        if self._is_due("wipe", now, (20, 40)):
+        if self._is_due("wipe", now, (2 * self.every[0], 2 * self.every[1])):
             self.wipe_queue()
             self.wipes += 1
         if self._is_due("feed", now, (1, 1)):
