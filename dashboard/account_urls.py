@@ -3,7 +3,7 @@
 from django.urls import URLPattern, URLResolver, path
 
 from dashboard import account_views, delivery_actions, log_views, mapping_views
-from forwarding.hand_rules import Action
+from forwarding.hands.rules import Action
 
 of_an_account: list[URLPattern | URLResolver] = [
     path("", account_views.overview, name="account-overview"),

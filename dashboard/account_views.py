@@ -17,7 +17,7 @@ from dashboard.guards import CONNECT, AccountEntry, account_for, by_htmx, may, p
 from dashboard.health import WINDOW_DAYS, last_accepted
 from dashboard.toasts import say_next
 from dashboard.trouble import in_words
-from forwarding.causes import EXPIRING_WITHIN, Expiring, expiring
+from forwarding.alerts.causes import EXPIRING_WITHIN, Expiring, expiring
 from forwarding.errors import account_stop
 from integrations import account_settings
 from integrations.connecting import remove_account

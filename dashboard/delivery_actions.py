@@ -22,12 +22,12 @@ from dashboard.forward_logs import LogFilterForm
 from dashboard.frame import account_url, zone_of
 from dashboard.guards import SEND, AccountEntry, RoleMissing, account_for, by_htmx, may, person, signed_in
 from dashboard.toasts import Toast, say_next, say_now
-from forwarding import hands
-from forwarding.claims import listed_in_open_uploads
-from forwarding.hand_rules import Action
-from forwarding.hand_words import outcome, refused_sentence
-from forwarding.hands import Judged
+from forwarding.hands import actions
+from forwarding.hands.actions import Judged
+from forwarding.hands.rules import Action
+from forwarding.hands.words import outcome, refused_sentence
 from forwarding.models import Delivery, Kind, Status
+from forwarding.rows.frozen import listed_in_open_uploads
 from ingest.models import VALUE_DECIMALS, VALUE_DIGITS
 from ingest.refusals import MAX_VALUE
 
@@ -69,7 +69,7 @@ def act(request: HttpRequest, site_id: UUID, account_id: str, delivery_id: UUID,
         return _ask(request, entry, asked, action, question, error)
     value: Decimal | None = form.cleaned_data.get("value") if question.asks_value else None
     rows = Delivery.objects.filter(pk=judged.row.pk)
-    tally = hands.apply(action, rows, person(request), now, value)
+    tally = actions.apply(action, rows, person(request), now, value)
     if tally.able:
         # Of its value the toast tells what it was.
         judged.row.refresh_from_db(fields=["status", "skip_reason", "hold_reason", "next_attempt_at"])
@@ -87,11 +87,11 @@ def retry_all(request: HttpRequest, site_id: UUID, account_id: str) -> HttpRespo
     wanted = form.wanted(now)
     rows = forward_logs.matching(entry.account, wanted).filter(status__in=log_views.RETRIED)
     if request.method == "GET":
-        tally = hands.preview(Action.RETRY, rows, now)
+        tally = actions.preview(Action.RETRY, rows, now)
         word = Status(wanted.status).label if wanted.status in log_views.RETRIED else "failed or retrying"
         question = delivery_questions.retry_all(tally, word, entry.site.currency)
         return _ask_about_all(request, entry, question, form.address())
-    tally = hands.apply(Action.RETRY, rows, person(request), now, scope=form.address())
+    tally = actions.apply(Action.RETRY, rows, person(request), now, scope=form.address())
     kind: Toast = "ok" if tally.able else "info"
     title = "Retry queued" if tally.able else "Nothing was changed"
     if not by_htmx(request):
@@ -108,7 +108,7 @@ def _judged(entry: AccountEntry, delivery_id: UUID, action: Action) -> Judged:
     if row is None:
         raise Http404
     row.account = entry.account
-    [judged] = hands.judge(action, [row], set(listed_in_open_uploads([entry.account.pk])), timezone.now())
+    [judged] = actions.judge(action, [row], set(listed_in_open_uploads([entry.account.pk])), timezone.now())
     return judged
 
 

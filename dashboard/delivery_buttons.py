@@ -9,10 +9,10 @@ from django.urls import reverse
 
 from dashboard.guards import CORRECT, SEND, AccountEntry, may, role_names
 from dashboard.wording import listed
-from forwarding import hands
-from forwarding.claims import listed_in_open_uploads
-from forwarding.hand_rules import Action, why_not
+from forwarding.hands import actions
+from forwarding.hands.rules import Action, why_not
 from forwarding.models import WAITING, Delivery, Kind, Status
+from forwarding.rows.frozen import listed_in_open_uploads
 from ingest.models import Role
 
 
@@ -57,7 +57,7 @@ def buttons(entry: AccountEntry, delivery: Delivery, corrected: Sequence[Deliver
     """
     unfinished = [row for row in corrected[-1:] if row.status in (*WAITING, Status.FAILED)]
     rows = [delivery, *unfinished]
-    facts = hands.facts_of(rows, set(listed_in_open_uploads([entry.account.pk])), now)
+    facts = actions.facts_of(rows, set(listed_in_open_uploads([entry.account.pk])), now)
     return [
         _button(entry, row, action)
         for row in rows

@@ -8,9 +8,9 @@ from zoneinfo import ZoneInfo
 
 from dashboard import wording
 from forwarding.errors import account_stop, words_of
-from forwarding.hand_rules import Action, Facts, WhyNot, moves_to, value_now
-from forwarding.hand_words import Line, forecast, refused_sentence
-from forwarding.hands import Tally
+from forwarding.hands.actions import Tally
+from forwarding.hands.rules import Action, Facts, WhyNot, moves_to, value_now
+from forwarding.hands.words import Line, forecast, refused_sentence
 from forwarding.models import WAITING, Delivery, Kind, Status
 
 # Typed before a retraction of an order without a transaction ID.

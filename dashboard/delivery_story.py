@@ -9,10 +9,10 @@ from zoneinfo import ZoneInfo
 from dashboard import wording
 from dashboard.forward_logs import sent_at
 from forwarding.errors import explain, waits_for_somebody, what_next, words_for, words_of
-from forwarding.hands import corrections_of
+from forwarding.hands.actions import corrections_of
 from forwarding.models import Attempt, ClickSource, Delivery, Kind, Operation, Said, Skip, Status, Upload
-from forwarding.retry import CLOCK_MARGIN
 from forwarding.tasks import to_conversion
+from forwarding.times import CLOCK_MARGIN
 from ingest.models import Source
 from integrations.microsoft_ads.errors import what_to_do
 from integrations.microsoft_ads.wire import conversions_body

@@ -9,9 +9,9 @@ from typing import cast
 from django.db.models import CharField, Count, Exists, Min, OuterRef, Q, QuerySet, Subquery, Sum, Value
 from django.db.models.functions import Cast, Concat
 
-from forwarding.causes import EXPIRING
+from forwarding.alerts.causes import EXPIRING
 from forwarding.models import WAITING, Alert, DailyCount, Delivery, Status, Upload
-from forwarding.retry import CONVERSION_LIFE
+from forwarding.times import CONVERSION_LIFE
 from integrations.models import AdAccount, Connection
 
 WINDOW_DAYS = 7

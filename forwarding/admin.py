@@ -16,7 +16,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from forwarding.errors import words_of
-from forwarding.hands_admin import ACTIONS, HandsAdmin
+from forwarding.hands.admin import ACTIONS, HandsAdmin
 from forwarding.models import (
     Alert,
     Attempt,
@@ -28,7 +28,7 @@ from forwarding.models import (
     Kind,
     Upload,
 )
-from forwarding.upload_rows import among
+from forwarding.rows.upload_rows import among
 from ingest.admin import MAX_ROWS_COUNTED, HistoryAdmin
 from integrations.models import AdAccount
 

@@ -9,10 +9,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
-from forwarding.claims import EXPIRED_SYMBOL
-from forwarding.dead_workers import WORKER_DIED
 from forwarding.models import WAITING, Delivery, Hold, Skip, Status
-from forwarding.unserved import Unserved
+from forwarding.sending.claims import EXPIRED_SYMBOL
+from forwarding.sending.dead_workers import WORKER_DIED
+from forwarding.sending.unserved import Unserved
 from integrations.microsoft_ads.errors import WhatToDo, what_to_do
 from integrations.models import AdAccount
 

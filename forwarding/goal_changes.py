@@ -11,12 +11,12 @@ from datetime import datetime
 from django.db import transaction
 from django.db.models import F, Q, QuerySet
 
-from forwarding.claims import listed_in_open_uploads, sent_by_dead_workers
-from forwarding.counts import Move, record_moves
 from forwarding.models import WAITING, Attempt, Delivery, Hold, Kind, Status
-from forwarding.retry import CLOCK_MARGIN
 from forwarding.ringing import sweep_soon
-from forwarding.upload_rows import among
+from forwarding.rows.counts import Move, record_moves
+from forwarding.rows.frozen import listed_in_open_uploads, sent_by_dead_workers
+from forwarding.rows.upload_rows import among
+from forwarding.times import CLOCK_MARGIN
 from integrations.goals import GoalSync, sync_goals
 from integrations.models import AdAccount, ConversionGoal
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
 MAX_KEY_CHARS = 200
+# Begins the key of a row that stands for no order: another event of its order may still be sent.
+NO_LANE = "skip:"
 MAX_MESSAGE_CHARS = 1000
 MAX_SYMBOL_CHARS = 100
 
@@ -231,8 +233,8 @@ class Delivery(models.Model):
             models.UniqueConstraint(fields=["account", "kind", "dedupe_key"], name="delivery_once"),
         ]
         indexes = [
-            # forwarding.claims: what is due in an account, the longest waiting first. Only what waits has a next
-            # attempt; with a status in the condition SQLite could not use it, as it does not look into parameters.
+            # forwarding.sending.claims: what is due in an account, the longest waiting first. Only what waits has a
+            # next attempt; with a status in the condition SQLite could not use it, as it does not look into parameters.
             models.Index(
                 fields=["account", "next_attempt_at", "id"],
                 name="delivery_due",
@@ -302,7 +304,7 @@ class Said(models.TextChoices):
 class Correction(models.Model):
     """One line of a conversion's refund ledger: what was said about it. `delivery` is what came of it.
 
-    A line is never changed. `forwarding/ledger.py` makes the running value of all of them.
+    A line is never changed. `forwarding/corrections/ledger.py` makes the running value of all of them.
     """
 
     delivery = models.OneToOneField(Delivery, on_delete=models.CASCADE, related_name="correction")
@@ -363,7 +365,7 @@ class Breaker(models.Model):
 
 
 class Alert(models.Model):
-    """Something that somebody was told about, and when it was over. `forwarding/alerts.py` finds the causes."""
+    """Something that somebody was told about, and when it was over. `forwarding/alerts/alerts.py` finds the causes."""
 
     # Such as `reconnect:17`: one open alert per cause.
     cause = models.CharField(max_length=100)

@@ -6,8 +6,8 @@ from datetime import datetime, timedelta
 from django.conf import settings
 from django.db.models import Count, Min
 
-from forwarding.heartbeats import SWEEP_HEARTBEAT
 from forwarding.models import WAITING, Alert, Delivery, Heartbeat, Hold, Upload
+from forwarding.worker.heartbeats import SWEEP_HEARTBEAT
 from integrations.models import AdAccount, Connection
 
 # A page needs to know that there are many, not how many exactly.

@@ -13,11 +13,12 @@ from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 
-from forwarding import developer_token, hands
 from forwarding.goal_changes import GOAL_NAME_CODES
-from forwarding.hand_rules import Action
+from forwarding.hands import actions
+from forwarding.hands.rules import Action
 from forwarding.models import WAITING, Breaker, Delivery, Hold, Kind, Status
 from forwarding.ringing import sweep_soon
+from forwarding.sending import developer_token
 from integrations.models import AdAccount
 
 logger = logging.getLogger(__name__)
@@ -56,6 +57,6 @@ def _follow_mapping(account_id: int, event_name: str, actor: User | None, now: d
     rows, scope = rows.filter(event__name=event_name), f"mapping of {event_name}"
     is_all = False
     while not is_all:
-        followed = hands.apply(Action.RETRY, rows, actor, now, scope=scope)
+        followed = actions.apply(Action.RETRY, rows, actor, now, scope=scope)
         logger.info("Account %s: %s conversions follow the mapping of %s", account_id, followed.able, event_name)
         is_all = followed.is_all or not followed.able

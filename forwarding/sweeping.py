@@ -6,10 +6,10 @@ from datetime import datetime, timedelta
 
 from django.db import transaction
 
-from forwarding.adjusting import release
-from forwarding.claims import accounts_to_serve, expire
-from forwarding.confirmation import give_up_unconfirmed
-from forwarding.planning import plan_all
+from forwarding.corrections.adjusting import release
+from forwarding.planning.confirmation import give_up_unconfirmed
+from forwarding.planning.planner import plan_all
+from forwarding.sending.claims import accounts_to_serve, expire
 from integrations.models import AdAccount, Connection
 
 GOALS_READ_EVERY = timedelta(hours=1)

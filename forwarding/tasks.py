@@ -8,18 +8,18 @@ from django.utils import timezone
 from django_q.tasks import async_task
 
 from convultra import failpoints
-from forwarding.alerts import attend
-from forwarding.claims import claim
+from forwarding.alerts.alerts import attend
 from forwarding.goal_changes import read_goals as read_goals_now
-from forwarding.heartbeats import ALERTS_HEARTBEAT, SWEEP_HEARTBEAT, UPKEEP_HEARTBEAT, beat
-from forwarding.lira import currency_to_send
-from forwarding.marking import record_answer, record_failure
 from forwarding.models import Delivery, Kind, Operation, Upload
-from forwarding.planning import PLAN_BATCH
+from forwarding.planning.planner import PLAN_BATCH
 from forwarding.ringing import ring_for_sweep
+from forwarding.rows.upload_rows import UploadRow, rows_of
+from forwarding.sending.claims import claim
+from forwarding.sending.lira import currency_to_send
+from forwarding.sending.marking import record_answer, record_failure
 from forwarding.sweeping import SweepReport
 from forwarding.sweeping import sweep as sweep_rows
-from forwarding.upload_rows import UploadRow, rows_of
+from forwarding.worker.heartbeats import ALERTS_HEARTBEAT, SWEEP_HEARTBEAT, UPKEEP_HEARTBEAT, beat
 from integrations.microsoft import client_for, oauth_app
 from integrations.microsoft_ads.errors import MicrosoftAdsError
 from integrations.microsoft_ads.shapes import ApplyResult, OfflineConversion, OfflineConversionAdjustment

@@ -262,7 +262,7 @@ class Event(models.Model):
     class Meta:
         constraints = [models.UniqueConstraint(fields=["site", "event_id"], name="event_once_per_site")]
         indexes = [
-            # forwarding.planning: the next events without deliveries.
+            # forwarding.planning.planner: the next events without deliveries.
             models.Index(fields=["id"], name="event_unplanned", condition=Q(planned_at__isnull=True)),
             # The live debugger: newest events of a site.
             models.Index(fields=["site", "-received_at", "-id"], name="event_newest"),

@@ -3,7 +3,7 @@
 ceiling            building and posting the same calls from memory, without a database
 drain, 1 worker    `forwarding.tasks.deliver` over all accounts, one after the other
 drain, 2 workers   the same, half of the accounts each
-plan               `forwarding.planning.plan_all` over as many events
+plan               `forwarding.planning.planner.plan_all` over as many events
 """
 
 import math

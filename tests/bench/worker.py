@@ -33,7 +33,7 @@ from django.utils import timezone  # noqa: E402
 from dashboard.demo.seeding import connect  # noqa: E402
 from forwarding import tasks  # noqa: E402
 from forwarding.models import DailyCount, Delivery, Status, Upload  # noqa: E402
-from forwarding.planning import plan_all  # noqa: E402
+from forwarding.planning.planner import plan_all  # noqa: E402
 from ingest.models import Membership, Organisation, Role, ServerKey, Site, Source  # noqa: E402
 from ingest.parsing import EventRow  # noqa: E402
 from ingest.storing import store_events  # noqa: E402

@@ -12,8 +12,8 @@ from django_q.models import OrmQ
 from redis import Redis
 
 from dashboard.demo.seeding import connect
-from forwarding.counts import rebuild
 from forwarding.models import WAITING, DailyCount, Delivery, Hold, Upload
+from forwarding.rows.counts import rebuild
 from ingest.models import Adjustment, Event, Membership, Organisation, Role, ServerKey, Site
 from integrations.connecting import add_accounts
 from integrations.mapping import Rule, Value, set_mapping

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import requests
 from django.core.management import call_command
-from django.db import DatabaseError
+from django.db import DatabaseError, connection
 from redis import RedisError
 
 from tests.chaos import customers, report, verdict
@@ -50,8 +50,9 @@ class Run:
     def go(self) -> list[str]:
         """Do all of it; return the violations. Whoever calls ends the machine."""
         plan = self.plan
-        rng = random.Random(plan.seed)
-        self.microsoft = Microsoft(f"http://127.0.0.1:{plan.emulator_port}", rng, plan.timeout_seconds)
+        self.microsoft = Microsoft(
+            f"http://127.0.0.1:{plan.emulator_port}", random.Random(plan.seed), plan.timeout_seconds
+        )
         self._start()
         later = min(MOST_LATER_SECONDS, plan.seconds / 3)
         stories = Stories(self.ledger, random.Random(plan.seed), lambda: datetime.now(UTC), later)
@@ -61,7 +62,7 @@ class Run:
             roles=Roles(self.machine, workers=WORKERS),
             microsoft=self.microsoft,
             wipe_queue=self._wipe,
-            rng=rng,
+            rng=random.Random(plan.seed),
             every=plan.every_seconds,
             lease_seconds=plan.lease_seconds,
         )
@@ -116,13 +117,14 @@ class Run:
     def _trouble(self, began: float) -> None:
         """Make trouble for the plan's time, and none during the last seconds of it."""
         plan, trouble = self.plan, self.trouble
+        trouble.begin()
         while (now := time.monotonic()) < began + plan.seconds - TAIL_SECONDS:
             self._tend()
             trouble.step(now)
             if not trouble.key_changes and now > began + plan.seconds / 2:
                 trouble.change_key()
             time.sleep(TICK_SECONDS)
-        trouble.end_hits()
+        trouble.end()
         while time.monotonic() < began + plan.seconds:
             self._tend()
             time.sleep(TICK_SECONDS)
@@ -137,7 +139,8 @@ class Run:
 
     def _wipe(self) -> None:
         with suppress(DatabaseError, RedisError):
-            customers.wipe_queue(self.plan.environment.get("REDIS_URL", ""))
+            customers.wipe_queue(self.plan.environment["REDIS_URL"])
+        connection.close()  # this thread's own
 
     def _rest(self, give_up: float) -> bool:
         """Wait until nothing is under way any more; say whether that came in time."""

@@ -3,6 +3,7 @@
 import random
 import secrets
 import signal
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -19,6 +20,8 @@ from tests.chaos.roles import WORKER, Roles, Target
 IDLE, BUSY = "idle worker", "busy worker"
 KILL_SHARE = 0.7  # of all hits; the others stop a process for a while
 LOOK_SECONDS = 0.15  # at who of the workers works
+FEED_EVERY_SECONDS = 1.0
+ENDING_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +40,11 @@ class Hit:
 
 @dataclass
 class Trouble:
-    """Makes trouble when told the time. `every` are seconds between hits; a stop may outlast `lease_seconds`."""
+    """Makes trouble. `every` are seconds between hits; a stop may outlast `lease_seconds`.
+
+    Hits come from whoever calls `step`; faults and wiped queues from threads of their own, which may have to wait for
+    what was hit.
+    """
 
     machine: Machine
     roles: Roles
@@ -50,19 +57,23 @@ class Trouble:
     wipes: int = 0
     key_changes: int = 0
     _stopped: list[tuple[float, Process]] = field(default_factory=list)
-    _next: dict[str, float] = field(default_factory=dict)
+    _next_hit: float | None = None
+    _is_over: threading.Event = field(default_factory=threading.Event)
+    _threads: list[threading.Thread] = field(default_factory=list)
+
+    def begin(self) -> None:
+        """Begin to feed Microsoft with faults and to wipe the queue."""
+        self._threads = [threading.Thread(target=work, daemon=True) for work in (self._feed, self._wipe)]
+        for thread in self._threads:
+            thread.start()
 
     def step(self, now: float) -> None:
-        """Do what is due at a moment of the monotonic clock."""
+        """Hit, or let go on, what is due at a moment of the monotonic clock."""
         self._go_on(now)
-        if self._is_due("hit", now, self.every):
-            self._hit(now)
-        if self._is_due("wipe", now, (2 * self.every[0], 2 * self.every[1])):
-            self.wipe_queue()
-            self.wipes += 1
-        if self._is_due("feed", now, (1, 1)):
-            with suppress(requests.RequestException):  # Microsoft is what was hit
-                self.microsoft.feed()
+        if self._next_hit is None or now >= self._next_hit:
+            if self._next_hit is not None:
+                self._hit(now)
+            self._next_hit = now + self.rng.uniform(*self.every)
 
     def change_key(self) -> None:
         """Give the workers another SECRET_KEY than the web: what either queues, the other cannot read."""
@@ -73,20 +84,27 @@ class Trouble:
                 send(service.process.pid, signal.SIGTERM)
         self.key_changes += 1
 
-    def end_hits(self) -> None:
-        """Let everything go on that stands still."""
+    def end(self) -> None:
+        """Let everything go on that stands still, and make no more trouble."""
+        self._is_over.set()
         self._go_on(float("inf"))
+        for thread in self._threads:
+            thread.join(ENDING_SECONDS)
 
     def by_role(self) -> Counter[str]:
         """Return how often each role was hit."""
         return Counter(hit.role for hit in self.hits)
 
-    def _is_due(self, what: str, now: float, every: tuple[float, float]) -> bool:
-        at = self._next.get(what)
-        if at is not None and now < at:
-            return False
-        self._next[what] = now + self.rng.uniform(*every)
-        return at is not None
+    def _feed(self) -> None:
+        while not self._is_over.wait(FEED_EVERY_SECONDS):
+            with suppress(requests.RequestException):  # Microsoft is what was hit
+                self.microsoft.feed()
+
+    def _wipe(self) -> None:
+        rng = random.Random(self.rng.random())
+        while not self._is_over.wait(2 * rng.uniform(*self.every)):
+            self.wipe_queue()
+            self.wipes += 1
 
     def _go_on(self, now: float) -> None:
         for entry in [entry for entry in self._stopped if entry[0] <= now]:

@@ -7,8 +7,8 @@ from typing import Any
 from django.urls import reverse
 from django.utils import timezone
 
-from forwarding.counts import Move, record_moves
 from forwarding.models import WAITING, Delivery, Status
+from forwarding.rows.counts import Move, record_moves
 from integrations.models import ConversionGoal
 from tests.cast import CLICK_ID, CastTestCase, store_event
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.utils import timezone
 
-from forwarding.hand_rules import Action
+from forwarding.hands.rules import Action
 from forwarding.models import Delivery, Hold, Kind, Skip, Status
 from ingest.models import AuditEntry, Membership, Role
 from integrations.models import AdAccount, GoalMapping

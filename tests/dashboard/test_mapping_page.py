@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from dashboard import mapping_forms
 from dashboard.mapping_forms import Row, version_of
-from forwarding.planning import plan_all
+from forwarding.planning.planner import plan_all
 from integrations.connecting import add_accounts, remove_account
 from integrations.mapping import Rule, rule_of, set_mapping
 from integrations.microsoft_ads.emulator.world import SEARCH_US

@@ -3,11 +3,11 @@
 from collections.abc import Callable, Collection
 from datetime import timedelta
 
-from forwarding.claims import claim
-from forwarding.marking import record_answer, record_failure
 from forwarding.models import Delivery, Operation, Status, Upload
-from forwarding.planning import plan_all
-from forwarding.upload_rows import UploadRow, rows_of
+from forwarding.planning.planner import plan_all
+from forwarding.rows.upload_rows import UploadRow, rows_of
+from forwarding.sending.claims import claim
+from forwarding.sending.marking import record_answer, record_failure
 from integrations.microsoft_ads.errors import MicrosoftAdsError
 from integrations.microsoft_ads.shapes import ApplyResult, ItemResult
 from integrations.models import AdAccount

@@ -4,7 +4,7 @@ from decimal import Decimal
 from typing import Any
 
 from forwarding.models import Correction, Delivery, Kind, Said, Skip, Status
-from forwarding.planning import plan_all
+from forwarding.planning.planner import plan_all
 from ingest.models import Adjustment, ServerKey, Site
 from tests.cast import NOON, CastTestCase, make_account, store_event
 

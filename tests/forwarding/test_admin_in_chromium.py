@@ -7,7 +7,7 @@ from django.contrib.auth.models import User
 from playwright.sync_api import Page, expect
 from pytest_django.live_server_helper import LiveServer
 
-from forwarding.planning import plan_all
+from forwarding.planning.planner import plan_all
 from tests.cast import NOON, PASSWORD, make_account, make_site, make_user, store_event
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]

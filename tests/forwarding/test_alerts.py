@@ -13,10 +13,10 @@ from django.db import connection, connections
 from django.test import TransactionTestCase, override_settings
 from django.test.utils import CaptureQueriesContext
 
-from forwarding.alerts import QUIET, attend
-from forwarding.heartbeats import SWEEP_HEARTBEAT
+from forwarding.alerts.alerts import QUIET, attend
 from forwarding.models import Alert, Breaker, Delivery, Heartbeat, Hold, Status, Upload
 from forwarding.tasks import tell
+from forwarding.worker.heartbeats import SWEEP_HEARTBEAT
 from ingest.models import Membership, Role
 from integrations.models import AdAccount, Connection
 from tests.cast import NOON, CastTestCase, make_account, make_site, make_user, store_event
@@ -56,7 +56,7 @@ class AlertTestCase(CastTestCase):
 
     def attend(self, after: timedelta = timedelta(0)) -> None:
         """Look at the alerts some time after noon. The log has what is told too, which is tested by itself."""
-        with mock.patch("forwarding.alerts.logger"):
+        with mock.patch("forwarding.alerts.alerts.logger"):
             attend(NOON + after)
 
     def told(self) -> list[tuple[list[str], str]]:
@@ -145,7 +145,7 @@ class TestASignInThatEnded(AlertTestCase):
 
     def test_the_log_has_it_as_well(self) -> None:
         self.end_sign_in()
-        with self.assertLogs("forwarding.alerts", "WARNING") as logs:
+        with self.assertLogs("forwarding.alerts.alerts", "WARNING") as logs:
             attend(NOON)
         self.assertIn(f"Alert reconnect:{self.account.connection_id}: {self.subject}", logs.output[0])
 
@@ -199,7 +199,7 @@ class TestAMailServerThatIsAway(AlertTestCase):
     @override_settings(ALERT_EMAILS=[])
     def test_where_nobody_has_an_address_the_log_is_told(self) -> None:
         self.waiting(hold_reason=Hold.OPERATOR)
-        with self.assertLogs("forwarding.alerts", "ERROR"):
+        with self.assertLogs("forwarding.alerts.alerts", "ERROR"):
             attend(NOON)
         self.assertEqual(Alert.objects.get().told_at, NOON)
 
@@ -370,7 +370,7 @@ class TestTwoAtOnce(TransactionTestCase):
             finally:
                 connections.close_all()
 
-        with mock.patch("forwarding.alerts.logger"), ThreadPoolExecutor(2) as workers:
+        with mock.patch("forwarding.alerts.alerts.logger"), ThreadPoolExecutor(2) as workers:
             list(workers.map(one, range(2)))
         self.assertEqual([message.to for message in mail.outbox], [[alice.email]])
         self.assertEqual(Alert.objects.count(), 1)

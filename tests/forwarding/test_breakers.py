@@ -9,13 +9,13 @@ from django.test.utils import CaptureQueriesContext
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forwarding import developer_token
-from forwarding.breaker import account_wait, token_wait
-from forwarding.claims import accounts_to_serve, claim
-from forwarding.marking import record_answer, record_failure
 from forwarding.models import Breaker, Delivery, Hold, Operation, Status, Upload
-from forwarding.planning import plan_all
-from forwarding.upload_rows import rows_of
+from forwarding.planning.planner import plan_all
+from forwarding.rows.upload_rows import rows_of
+from forwarding.sending import developer_token
+from forwarding.sending.breaker import account_wait, token_wait
+from forwarding.sending.claims import accounts_to_serve, claim
+from forwarding.sending.marking import record_answer, record_failure
 from integrations.microsoft_ads.errors import (
     ClientMisconfigured,
     ConnectionFailed,

@@ -8,10 +8,10 @@ from django.db import connection
 from django.db.models import QuerySet
 from django.test import override_settings
 
-from forwarding.claims import accounts_to_serve, claim, expire
 from forwarding.models import Delivery, Hold, Kind, Operation, Status, Upload
-from forwarding.planning import plan_all
-from forwarding.retry import LAST_DAYS
+from forwarding.planning.planner import plan_all
+from forwarding.sending.claims import accounts_to_serve, claim, expire
+from forwarding.times import LAST_DAYS
 from integrations.models import AdAccount, Connection
 from tests.cast import NOON, CastTestCase, store_event
 

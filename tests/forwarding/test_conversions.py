@@ -6,9 +6,10 @@ from typing import Any
 
 from django.test import SimpleTestCase
 
-from forwarding.click_resolution import NO_CLICK, FoundClick
-from forwarding.conversions import Settle, draft, match_key, utc_second
 from forwarding.models import ClickSource, Delivery, Hold, Skip, Status
+from forwarding.planning.click_resolution import NO_CLICK, FoundClick
+from forwarding.planning.conversions import Settle, draft, match_key
+from forwarding.times import utc_second
 from ingest.models import Consent, ConsentPolicy, Event, Site, Source
 from integrations.models import AdAccount, ConversionGoal, GoalMapping, ValueRule
 from tests.cast import CLICK_ID, NOON

@@ -2,8 +2,8 @@
 
 from decimal import Decimal
 
-from forwarding.counts import Move, record_moves
 from forwarding.models import DailyCount, Delivery
+from forwarding.rows.counts import Move, record_moves
 from tests.cast import NOON, CastTestCase, store_event
 
 

@@ -6,10 +6,10 @@ from django.db import connection
 from django.test import SimpleTestCase
 from django.test.utils import CaptureQueriesContext
 
-from forwarding.claims import claim
 from forwarding.models import Attempt, Delivery, Hold, Operation, Status, Upload
-from forwarding.poison import Next, after_death, half, small
-from forwarding.retry import CLOCK_MARGIN
+from forwarding.sending.claims import claim
+from forwarding.sending.poison import Next, after_death, half, small
+from forwarding.times import CLOCK_MARGIN
 from integrations.models import AdAccount
 from tests.forwarding.backlog import BacklogTestCase
 

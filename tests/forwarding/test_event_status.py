@@ -5,7 +5,7 @@ from typing import Any
 from django.utils import timezone
 
 from forwarding.models import Delivery, Hold, Status
-from forwarding.planning import plan_all
+from forwarding.planning.planner import plan_all
 from ingest.models import ServerKey, Site
 from integrations.models import AdAccount
 from tests.cast import CastTestCase, store_event

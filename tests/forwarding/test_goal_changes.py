@@ -4,11 +4,11 @@ from datetime import timedelta
 
 from django.utils import timezone
 
-from forwarding.claims import claim
-from forwarding.counts import rebuild
 from forwarding.goal_changes import read_goals
 from forwarding.models import DailyCount, Delivery, Hold, Operation, Status, Upload
-from forwarding.planning import plan_all
+from forwarding.planning.planner import plan_all
+from forwarding.rows.counts import rebuild
+from forwarding.sending.claims import claim
 from forwarding.sweeping import sweep
 from integrations.goals import sync_goals
 from integrations.models import AdAccount, Connection

@@ -7,8 +7,8 @@ from typing import Any
 from django.test import SimpleTestCase
 from django.utils import timezone
 
-from forwarding import hand_rules
-from forwarding.hand_rules import Action, Facts, WhyNot, goal_to_send_to, value_now, why_not
+from forwarding.hands import rules
+from forwarding.hands.rules import Action, Facts, WhyNot, goal_to_send_to, value_now, why_not
 from forwarding.models import Delivery, Hold, Kind, Skip, Status
 from integrations.models import AdAccount, ConversionGoal, ValueRule
 
@@ -53,14 +53,14 @@ class TestRetry(SimpleTestCase):
 
     def test_a_conversion_of_ninety_days_is_too_old(self) -> None:
         for status in (Status.FAILED, Status.RETRYING):
-            self.assertEqual(judged(Action.RETRY, row(status, expires_at=NOW)), hand_rules.TOO_OLD)
+            self.assertEqual(judged(Action.RETRY, row(status, expires_at=NOW)), rules.TOO_OLD)
 
     def test_a_retrying_one_goes_now(self) -> None:
         self.assertIsNone(judged(Action.RETRY, row(Status.RETRYING, error_code=0)))
         self.assertIsNone(judged(Action.RETRY, row(Status.RETRYING, hold_reason=Hold.OPERATOR)))
 
     def test_what_is_due_needs_nobody(self) -> None:
-        self.assertEqual(judged(Action.RETRY, row(Status.PENDING, next_attempt_at=NOW)), hand_rules.DUE)
+        self.assertEqual(judged(Action.RETRY, row(Status.PENDING, next_attempt_at=NOW)), rules.DUE)
 
     def test_what_microsoft_would_lose_now_is_left_to_wait(self) -> None:
         for hold in (
@@ -80,12 +80,12 @@ class TestRetry(SimpleTestCase):
 
     def test_a_conversion_of_the_future_waits_for_its_time(self) -> None:
         ahead = row(Status.RETRYING, conversion_time=f"{LATER:%Y-%m-%dT%H:%M:%SZ}")
-        self.assertEqual(judged(Action.RETRY, ahead), hand_rules.TIME_AHEAD)
+        self.assertEqual(judged(Action.RETRY, ahead), rules.TIME_AHEAD)
 
     def test_what_is_delivered_skipped_on_its_way_or_of_a_removed_account_is_refused(self) -> None:
         removed = row(Status.FAILED, account=AdAccount(is_active=False))
-        self.assertEqual(judged(Action.RETRY, removed), hand_rules.REMOVED)
-        self.assertEqual(judged(Action.RETRY, row(Status.RETRYING), is_on_its_way=True), hand_rules.ON_ITS_WAY)
+        self.assertEqual(judged(Action.RETRY, removed), rules.REMOVED)
+        self.assertEqual(judged(Action.RETRY, row(Status.RETRYING), is_on_its_way=True), rules.ON_ITS_WAY)
         for status in (Status.DELIVERED, Status.SKIPPED):
             self.assertIsNotNone(judged(Action.RETRY, row(status)))
 
@@ -97,7 +97,7 @@ class TestRetryAfterTheGoalWasTheTrouble(SimpleTestCase):
                 row(Status.FAILED, error_code=5606, goal=goal),
                 row(Status.PENDING, hold_reason="goal_missing", goal=goal),
             ):
-                self.assertEqual(judged(Action.RETRY, refused), hand_rules.GOAL_MISSING)
+                self.assertEqual(judged(Action.RETRY, refused), rules.GOAL_MISSING)
 
     def test_it_goes_to_the_goal_that_its_event_is_mapped_to_now(self) -> None:
         refused = row(Status.FAILED, error_code=5606)
@@ -109,13 +109,13 @@ class TestRetryAfterTheGoalWasTheTrouble(SimpleTestCase):
 
     def test_it_never_moves_when_microsoft_may_have_it_under_the_old_goal(self) -> None:
         reason = judged(Action.RETRY, row(Status.FAILED, error_code=5606), mapped_goal=ENQUIRY, has_arrived=True)
-        self.assertEqual(reason, hand_rules.PERHAPS_THERE)
+        self.assertEqual(reason, rules.PERHAPS_THERE)
         renamed = row(Status.FAILED, error_code=5613, goal_name="Order")
-        self.assertEqual(judged(Action.RETRY, renamed, has_arrived=True), hand_rules.PERHAPS_THERE)
+        self.assertEqual(judged(Action.RETRY, renamed, has_arrived=True), rules.PERHAPS_THERE)
 
     def test_it_never_moves_onto_its_own_order(self) -> None:
         reason = judged(Action.RETRY, row(Status.FAILED, error_code=5606), mapped_goal=ENQUIRY, is_place_taken=True)
-        self.assertEqual(reason, hand_rules.PLACE_TAKEN)
+        self.assertEqual(reason, rules.PLACE_TAKEN)
 
 
 class TestCancelAndHold(SimpleTestCase):
@@ -125,18 +125,18 @@ class TestCancelAndHold(SimpleTestCase):
                 self.assertIsNone(judged(action, row(status)))
 
     def test_what_may_be_at_microsoft_is_never_cancelled_but_may_be_held(self) -> None:
-        self.assertEqual(judged(Action.CANCEL, row(Status.RETRYING), has_arrived=True), hand_rules.PERHAPS_THERE)
+        self.assertEqual(judged(Action.CANCEL, row(Status.RETRYING), has_arrived=True), rules.PERHAPS_THERE)
         self.assertIsNone(judged(Action.HOLD, row(Status.RETRYING), has_arrived=True))
 
     def test_what_is_on_its_way_or_over_can_be_neither(self) -> None:
         for action in (Action.CANCEL, Action.HOLD):
             on_its_way = judged(action, row(Status.PENDING), is_on_its_way=True, has_arrived=True)
-            self.assertEqual(on_its_way, hand_rules.ON_ITS_WAY)
+            self.assertEqual(on_its_way, rules.ON_ITS_WAY)
             for status in (Status.DELIVERED, Status.FAILED, Status.SKIPPED):
                 self.assertIsNotNone(judged(action, row(status)))
 
     def test_a_held_one_is_not_held_again(self) -> None:
-        self.assertEqual(judged(Action.HOLD, row(Status.PENDING, hold_reason=Hold.BY_HAND)), hand_rules.HELD)
+        self.assertEqual(judged(Action.HOLD, row(Status.PENDING, hold_reason=Hold.BY_HAND)), rules.HELD)
 
 
 class TestRelease(SimpleTestCase):
@@ -146,11 +146,11 @@ class TestRelease(SimpleTestCase):
 
     def test_no_other_hold_is_a_persons_to_lift(self) -> None:
         for hold in ("", Hold.CLICK_SETTLING, Hold.CONFIRMATION, Hold.GOAL_MISSING):
-            self.assertEqual(judged(Action.RELEASE, row(Status.PENDING, hold_reason=hold)), hand_rules.NOT_HELD)
+            self.assertEqual(judged(Action.RELEASE, row(Status.PENDING, hold_reason=hold)), rules.NOT_HELD)
 
     def test_what_grew_too_old_meanwhile_is_not(self) -> None:
         held = row(Status.PENDING, hold_reason=Hold.BY_HAND, expires_at=NOW)
-        self.assertEqual(judged(Action.RELEASE, held), hand_rules.TOO_OLD)
+        self.assertEqual(judged(Action.RELEASE, held), rules.TOO_OLD)
 
 
 class TestRestateAndRetract(SimpleTestCase):
@@ -164,29 +164,29 @@ class TestRestateAndRetract(SimpleTestCase):
 
     def test_what_was_surely_not_sent_is_restated_itself_and_cancelled_instead_of_retracted(self) -> None:
         self.assertIsNone(judged(Action.RESTATE, row(Status.PENDING), Decimal(20)))
-        self.assertEqual(judged(Action.RETRACT, row(Status.PENDING)), hand_rules.NOT_SENT)
+        self.assertEqual(judged(Action.RETRACT, row(Status.PENDING)), rules.NOT_SENT)
 
     def test_nothing_follows_a_retraction_not_even_one_on_its_way(self) -> None:
         for action in (Action.RESTATE, Action.RETRACT):
             retracted = judged(action, row(retracted_at=NOW), has_arrived=True)
             coming = judged(action, row(), coming=row(Status.PENDING, kind=Kind.RETRACT), has_arrived=True)
-            self.assertEqual((retracted, coming), (hand_rules.RETRACTED, hand_rules.RETRACTED))
+            self.assertEqual((retracted, coming), (rules.RETRACTED, rules.RETRACTED))
 
     def test_what_microsoft_does_not_have_or_would_not_take_is_refused(self) -> None:
         for action in (Action.RESTATE, Action.RETRACT):
-            self.assertEqual(judged(action, row(expires_at=NOW), has_arrived=True), hand_rules.TOO_OLD)
-            self.assertEqual(judged(action, row(kind=Kind.RESTATE), has_arrived=True), hand_rules.CORRECTION)
+            self.assertEqual(judged(action, row(expires_at=NOW), has_arrived=True), rules.TOO_OLD)
+            self.assertEqual(judged(action, row(kind=Kind.RESTATE), has_arrived=True), rules.CORRECTION)
             for status in (Status.FAILED, Status.SKIPPED):
                 self.assertIsNotNone(judged(action, row(status)))
 
     def test_only_a_value_of_the_orders_own_can_be_restated(self) -> None:
         fixed = judged(Action.RESTATE, row(value_rule=ValueRule.FIXED), has_arrived=True)
         none = judged(Action.RESTATE, row(value=None, currency=""), has_arrived=True)
-        self.assertEqual((fixed, none), (hand_rules.FIXED_VALUE, hand_rules.NO_VALUE))
+        self.assertEqual((fixed, none), (rules.FIXED_VALUE, rules.NO_VALUE))
         self.assertIsNone(judged(Action.RETRACT, row(value_rule=ValueRule.FIXED), has_arrived=True))
 
     def test_the_value_that_counts_already_is_not_stated_again(self) -> None:
-        self.assertEqual(judged(Action.RESTATE, row(), Decimal("49.9"), has_arrived=True), hand_rules.SAME_VALUE)
+        self.assertEqual(judged(Action.RESTATE, row(), Decimal("49.9"), has_arrived=True), rules.SAME_VALUE)
 
     def test_what_counts_is_the_newest_correction(self) -> None:
         coming = row(Status.PENDING, kind=Kind.RESTATE, value=Decimal(10))

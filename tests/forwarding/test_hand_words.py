@@ -6,9 +6,9 @@ from typing import Any
 
 from django.test import SimpleTestCase
 
-from forwarding.hand_rules import DUE, TOO_OLD, Action, WhyNot
-from forwarding.hand_words import forecast, outcome, refused_sentence
-from forwarding.hands import Tally
+from forwarding.hands.actions import Tally
+from forwarding.hands.rules import DUE, TOO_OLD, Action, WhyNot
+from forwarding.hands.words import forecast, outcome, refused_sentence
 
 BAD_CLICK = WhyNot("click ID is not valid", would_fail_again=True)
 

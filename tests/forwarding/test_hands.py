@@ -10,12 +10,13 @@ from django.db.models import QuerySet
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from forwarding import counts, hand_rules, hands
-from forwarding.claims import claim
 from forwarding.goal_changes import read_goals
-from forwarding.hand_rules import Action, WhyNot
-from forwarding.hands import Tally
+from forwarding.hands import actions, rules
+from forwarding.hands.actions import Tally
+from forwarding.hands.rules import Action, WhyNot
 from forwarding.models import Attempt, DailyCount, Delivery, Hold, Kind, Operation, Skip, Status
+from forwarding.rows import counts
+from forwarding.sending.claims import claim
 from ingest.models import AuditEntry
 from integrations.models import AdAccount
 from tests.road.road import RoadTestCase, purchase
@@ -38,7 +39,7 @@ class HandsTestCase(RoadTestCase):
     def do(self, action: Action, *rows: Delivery, value: Decimal | None = None, **more: Any) -> Tally:
         keys = [row.pk for row in rows]
         deliveries = Delivery.objects.filter(pk__in=keys) if rows else Delivery.objects.all()
-        return hands.apply(action, deliveries, self.alice, timezone.now(), value, **more)
+        return actions.apply(action, deliveries, self.alice, timezone.now(), value, **more)
 
     def buy(self, **changes: Any) -> Delivery:
         """Report an order and let the workers do what is due; return its conversion."""
@@ -108,7 +109,7 @@ class TestRetry(HandsTestCase):
     def test_a_remapped_event_goes_to_its_new_goal(self) -> None:
         delivery = self.refused(5606)
         self.map("purchase", "Qualified Lead")
-        tally = hands.preview(Action.RETRY, Delivery.objects.all(), timezone.now())
+        tally = actions.preview(Action.RETRY, Delivery.objects.all(), timezone.now())
         self.assertEqual((tally.able, tally.moved), (1, {"Qualified Lead": 1}))
         self.do(Action.RETRY)
         self.go()
@@ -122,7 +123,7 @@ class TestRetry(HandsTestCase):
         refused = self.refused(5606, transaction_id="HP-1")
         self.map("purchase", "Qualified Lead")
         self.buy(transaction_id="HP-1")
-        self.assert_refused(self.do(Action.RETRY, refused), hand_rules.PLACE_TAKEN)
+        self.assert_refused(self.do(Action.RETRY, refused), rules.PLACE_TAKEN)
 
     def test_one_that_meets_another_of_its_click_at_the_new_goal_moves_a_second_on(self) -> None:
         same = {"msclkid": "f" * 32, "occurred_at": (timezone.now() - timedelta(hours=2)).isoformat()}
@@ -139,7 +140,7 @@ class TestRetry(HandsTestCase):
     def test_a_goal_that_is_away_is_not_asked_again(self) -> None:
         self.refused(5606)
         self.account.goals.update(gone_at=timezone.now())
-        self.assert_refused(self.do(Action.RETRY), hand_rules.GOAL_MISSING)
+        self.assert_refused(self.do(Action.RETRY), rules.GOAL_MISSING)
 
     def test_it_waits_where_microsoft_would_lose_it(self) -> None:
         delivery = self.refused(5606)
@@ -163,7 +164,7 @@ class TestRetry(HandsTestCase):
     def test_a_paused_accounts_conversions_are_counted_apart(self) -> None:
         self.refused(5606)
         AdAccount.objects.update(paused_at=timezone.now())
-        tally = hands.preview(Action.RETRY, Delivery.objects.all(), timezone.now())
+        tally = actions.preview(Action.RETRY, Delivery.objects.all(), timezone.now())
         self.assertEqual(tally.stopped, {"Forwarding is paused": 1})
 
 
@@ -182,7 +183,7 @@ class TestCancel(HandsTestCase):
     def test_what_microsoft_may_have_is_not_cancelled(self) -> None:
         delivery = self.unknown()
         self.assertEqual(delivery.attempt_rows.get().outcome, Attempt.Outcome.UNKNOWN)
-        self.assert_refused(self.do(Action.CANCEL), hand_rules.PERHAPS_THERE)
+        self.assert_refused(self.do(Action.CANCEL), rules.PERHAPS_THERE)
 
     def test_what_is_on_its_way_belongs_to_its_upload(self) -> None:
         delivery = self.waiting()
@@ -190,7 +191,7 @@ class TestCancel(HandsTestCase):
         assert claim(self.account.pk, Operation.CONVERSIONS, timezone.now()) is not None
         for action in (Action.CANCEL, Action.HOLD, Action.RETRY):
             with self.subTest(action=action):
-                self.assert_refused(self.do(action, delivery), hand_rules.ON_ITS_WAY)
+                self.assert_refused(self.do(action, delivery), rules.ON_ITS_WAY)
 
     def test_a_correction_that_waits_is_called_off_and_the_one_before_it_counts_again(self) -> None:
         with self.settings(ADJUSTMENT_SETTLE_SECONDS=3600):
@@ -293,17 +294,17 @@ class TestRestateAndRetract(HandsTestCase):
     def test_a_retraction_takes_it_back_for_good(self) -> None:
         delivery = self.buy()
         self.assertEqual(self.do(Action.RETRACT, delivery).able, 1)
-        self.assert_refused(self.do(Action.RESTATE, delivery, value=Decimal(5)), hand_rules.RETRACTED)
+        self.assert_refused(self.do(Action.RESTATE, delivery, value=Decimal(5)), rules.RETRACTED)
         self.go()
         delivery.refresh_from_db()
         self.assertIsNotNone(delivery.retracted_at)
         self.assertTrue(self.microsoft.bookings[0].retracted)
-        self.assert_refused(self.do(Action.RETRACT, delivery), hand_rules.RETRACTED)
+        self.assert_refused(self.do(Action.RETRACT, delivery), rules.RETRACTED)
         self.assertEqual(self.counted(), {("delivered", "Purchase"): (1, Decimal(0))})
 
     def test_what_was_not_sent_goes_out_with_the_new_value(self) -> None:
         delivery = self.waiting()
-        self.assert_refused(self.do(Action.RETRACT, delivery), hand_rules.NOT_SENT)
+        self.assert_refused(self.do(Action.RETRACT, delivery), rules.NOT_SENT)
         self.assertEqual(self.do(Action.RESTATE, delivery, value=Decimal(20)).able, 1)
         Delivery.objects.filter(kind=Kind.CONVERSION).update(next_attempt_at=timezone.now())
         self.go()
@@ -322,7 +323,7 @@ class TestRestateAndRetract(HandsTestCase):
     def test_the_same_value_twice_is_told_the_second_time(self) -> None:
         delivery = self.buy()
         self.do(Action.RESTATE, delivery, value=Decimal(20))
-        self.assert_refused(self.do(Action.RESTATE, delivery, value=Decimal("20.00")), hand_rules.SAME_VALUE)
+        self.assert_refused(self.do(Action.RESTATE, delivery, value=Decimal("20.00")), rules.SAME_VALUE)
 
 
 class TestARefusedCorrection(HandsTestCase):
@@ -362,23 +363,23 @@ class TestManyRows(HandsTestCase):
         held = rows[0]
         self.do(Action.HOLD, held)
         before = list(rows.order_by("pk").values())
-        forecast = hands.preview(Action.HOLD, rows, timezone.now())
+        forecast = actions.preview(Action.HOLD, rows, timezone.now())
         self.assertEqual(list(rows.order_by("pk").values()), before)
-        self.assertEqual((forecast.able, forecast.refused), (4, {hand_rules.HELD: 1}))
+        self.assertEqual((forecast.able, forecast.refused), (4, {rules.HELD: 1}))
         self.assertEqual(forecast.values, {"USD": Decimal("199.60")})
         self.assertEqual(self.do(Action.HOLD), forecast)
 
     def test_rows_are_taken_in_bounded_transactions_each_with_its_entry(self) -> None:
         rows = self.many(5)
-        with mock.patch.object(hands, "BATCH", 2):
-            hands.apply(Action.HOLD, rows, self.alice, timezone.now(), scope="?status=pending")
+        with mock.patch.object(actions, "BATCH", 2):
+            actions.apply(Action.HOLD, rows, self.alice, timezone.now(), scope="?status=pending")
         entries = AuditEntry.objects.filter(action="delivery.hold").order_by("pk")
         self.assertEqual([entry.details["deliveries"] for entry in entries], [2, 2, 1])
         self.assertEqual({entry.details["scope"] for entry in entries}, {"?status=pending"})
 
     def test_no_more_rows_are_looked_at_than_a_request_can_bear(self) -> None:
         rows = self.many(3)
-        with mock.patch.object(hands, "MOST_AT_ONCE", 2):
+        with mock.patch.object(actions, "MOST_AT_ONCE", 2):
             tally = self.do(Action.HOLD)
         self.assertEqual((tally.able, tally.is_all), (2, False))
         self.assertEqual(rows.filter(hold_reason=Hold.BY_HAND).count(), 2)
@@ -395,7 +396,7 @@ class TestManyRows(HandsTestCase):
         if action is Action.RELEASE:
             self.do(Action.HOLD)
         with CaptureQueriesContext(connection) as captured:
-            self.assertEqual(hands.apply(action, rows, self.alice, timezone.now()).able, count)
+            self.assertEqual(actions.apply(action, rows, self.alice, timezone.now()).able, count)
         return len(captured)
 
 

@@ -8,7 +8,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from forwarding.hand_rules import Action
+from forwarding.hands.rules import Action
 from forwarding.models import Alert, Breaker, Correction, Delivery, Hold, Kind, Status
 from ingest.models import AuditEntry
 from tests.cast import NOON

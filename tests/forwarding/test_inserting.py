@@ -9,8 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import django as hypothesis
 
-from forwarding.inserting import insert_deliveries
 from forwarding.models import Delivery, Skip, Status, Upload
+from forwarding.rows.inserting import insert_deliveries
 from ingest.models import Event
 from integrations.models import AdAccount
 from tests.cast import NOON, CastTestCase, store_event

@@ -14,9 +14,9 @@ from uuid import UUID
 
 from django.test import SimpleTestCase
 
-from forwarding.cluster import Sentinel
-from forwarding.leases import CLUSTER, end_leases, holder, new_cluster, new_token
 from forwarding.models import Upload
+from forwarding.sending.leases import CLUSTER, end_leases, holder, new_cluster, new_token
+from forwarding.worker.cluster import Sentinel
 from tests.cast import NOON, CastTestCase, make_account
 
 LATER = NOON + timedelta(minutes=3)
@@ -58,7 +58,7 @@ class TestTokens(CastTestCase):
         self.assertEqual(end_leases("1" * 16, NOON), 0)
 
     def test_every_process_of_a_cluster_has_its_name(self) -> None:
-        say = "from forwarding.leases import new_token; print(new_token())"
+        say = "from forwarding.sending.leases import new_token; print(new_token())"
         boot = "import django; django.setup(); "
         given = {**os.environ, "DJANGO_SETTINGS_MODULE": "tests.settings", CLUSTER: "ab" * 8}
         said = subprocess.run([sys.executable, "-c", boot + say], env=given, capture_output=True, text=True, check=True)
@@ -71,10 +71,10 @@ class TestWhoEndsTheCluster(SimpleTestCase):
     @contextmanager
     def watched(self) -> Iterator[Any]:
         with (
-            mock.patch("forwarding.cluster.end_leases") as self.ended,
-            mock.patch("forwarding.cluster.os._exit", side_effect=SystemExit) as self.given_up,
+            mock.patch("forwarding.worker.cluster.end_leases") as self.ended,
+            mock.patch("forwarding.worker.cluster.os._exit", side_effect=SystemExit) as self.given_up,
             mock.patch("django_q.cluster.Sentinel.reincarnate") as replaced,
-            mock.patch("forwarding.cluster.logger"),
+            mock.patch("forwarding.worker.cluster.logger"),
         ):
             yield replaced
 

@@ -9,7 +9,7 @@ from django.test import SimpleTestCase
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forwarding.ledger import Line, Order, Settlement, Told, settle
+from forwarding.corrections.ledger import Line, Order, Settlement, Told, settle
 from forwarding.models import Said, Skip
 from integrations.models import ValueRule
 from tests.cast import NOON

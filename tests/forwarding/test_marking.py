@@ -10,12 +10,12 @@ from django.db.models import F
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from forwarding.claims import claim
-from forwarding.counts import rebuild
-from forwarding.marking import record_answer, record_failure
 from forwarding.models import Attempt, DailyCount, Delivery, Hold, Operation, Status, Upload
-from forwarding.planning import plan_all
-from forwarding.upload_rows import UploadRow, rows_of
+from forwarding.planning.planner import plan_all
+from forwarding.rows.counts import rebuild
+from forwarding.rows.upload_rows import UploadRow, rows_of
+from forwarding.sending.claims import claim
+from forwarding.sending.marking import record_answer, record_failure
 from ingest.models import Site
 from integrations.microsoft_ads.errors import Fault, MicrosoftAdsError, NoAnswer, WhatToDo
 from integrations.microsoft_ads.shapes import ApplyResult, ItemError, ItemResult

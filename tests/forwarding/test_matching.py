@@ -3,9 +3,9 @@
 from django.db import connection
 from django.db.models import QuerySet
 
-from forwarding.matching import matching, of_orders
 from forwarding.models import Delivery
-from forwarding.planning import plan_all
+from forwarding.planning.planner import plan_all
+from forwarding.rows.matching import matching, of_orders
 from ingest.models import Event
 from tests.cast import NOON, CastTestCase, make_site, store_event
 

@@ -8,8 +8,8 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from forwarding.models import ClickSource, DailyCount, Delivery, Skip, Status
-from forwarding.free_seconds import MAX_SHIFT_SECONDS
-from forwarding.planning import plan_all, plan_batch
+from forwarding.planning.free_seconds import MAX_SHIFT_SECONDS
+from forwarding.planning.planner import plan_all, plan_batch
 from ingest.models import Click, Event
 from integrations.models import GoalMapping
 from tests.cast import CLICK_ID, NOON, CastTestCase, make_account, make_goal, make_site, store_event

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from forwarding.models import Hold, Status
-from forwarding.retry import FAILED, Verdict, Waits, after_no_answer, after_refusal, expires_at, wait_seconds
+from forwarding.sending.retry import FAILED, Verdict, Waits, after_no_answer, after_refusal, wait_seconds
+from forwarding.times import expires_at
 from integrations.microsoft_ads.errors import WhatToDo
 from tests.cast import NOON
 

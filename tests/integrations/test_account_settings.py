@@ -1,9 +1,9 @@
 """Switching forwarding off and on, and an account's settings."""
 
-from forwarding.claims import accounts_to_serve, claim
 from forwarding.errors import words_of
 from forwarding.models import Delivery, Operation, Status
-from forwarding.planning import plan_all
+from forwarding.planning.planner import plan_all
+from forwarding.sending.claims import accounts_to_serve, claim
 from ingest.models import AuditEntry
 from integrations.account_settings import change_settings, pause, resume
 from integrations.connecting import remove_account

@@ -7,8 +7,8 @@ from typing import Any
 
 from django.utils import timezone
 
-from forwarding.counts import rebuild
 from forwarding.models import DailyCount, Delivery, Hold, Kind, Skip, Status
+from forwarding.rows.counts import rebuild
 from ingest.models import Adjustment
 from tests.road.road import RoadTestCase, purchase
 

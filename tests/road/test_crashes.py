@@ -20,8 +20,8 @@ from django.utils import timezone
 
 from convultra import failpoints
 from dashboard.demo.seeding import connect
-from forwarding.counts import rebuild
 from forwarding.models import Attempt, DailyCount, Delivery, Upload
+from forwarding.rows.counts import rebuild
 from ingest.models import Event, ServerKey, Site
 from integrations.connecting import add_accounts
 from integrations.mapping import Rule, set_mapping

@@ -5,10 +5,10 @@ from decimal import Decimal
 from django.contrib.auth.models import User
 from django.utils import timezone
 
-from forwarding import hands
-from forwarding.hand_rules import Action
+from forwarding.hands import actions
+from forwarding.hands.rules import Action
 from forwarding.models import Delivery, Kind, Skip, Status
-from forwarding.planning import plan_all
+from forwarding.planning.planner import plan_all
 from forwarding.tasks import deliver
 from tests.road import test_races
 
@@ -18,7 +18,7 @@ ROUNDS, ORDERS = 5, 20
 class TestHandsAgainstWorkers(test_races.RaceTestCase):
     def do(self, action: Action, value: Decimal | None = None) -> None:
         rows = Delivery.objects.filter(kind=Kind.CONVERSION)
-        hands.apply(action, rows, User.objects.get(), timezone.now(), value)
+        actions.apply(action, rows, User.objects.get(), timezone.now(), value)
 
     def round(self, number: int, action: Action, value: Decimal | None = None) -> None:
         """Let new orders be sent, and something be done to all of them, at once and twice."""

@@ -10,9 +10,9 @@ from django.db import OperationalError, connections
 from django.test import TransactionTestCase
 from django.utils import timezone
 
-from forwarding.counts import rebuild
 from forwarding.models import DailyCount, Delivery, Kind, Status
-from forwarding.planning import plan_all
+from forwarding.planning.planner import plan_all
+from forwarding.rows.counts import rebuild
 from forwarding.sweeping import sweep
 from forwarding.tasks import deliver, read_goals
 from ingest.models import Site, Source

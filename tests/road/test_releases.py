@@ -7,9 +7,9 @@ from unittest import mock
 import time_machine
 from django.utils import timezone
 
-from forwarding import hands
 from forwarding.goal_changes import read_goals
-from forwarding.hand_rules import Action
+from forwarding.hands import actions
+from forwarding.hands.rules import Action
 from forwarding.models import Attempt, Delivery, Hold, Status, Upload
 from ingest.models import AuditEntry
 from integrations.account_settings import pause, resume
@@ -82,10 +82,10 @@ class TestAtOnce(ReleaseTestCase):
     def test_releasing_what_a_person_held(self) -> None:
         pause(self.account, self.alice, timezone.now())
         self.wait()
-        hands.apply(Action.HOLD, Delivery.objects.all(), self.alice, timezone.now())
+        actions.apply(Action.HOLD, Delivery.objects.all(), self.alice, timezone.now())
         resume(self.account, self.alice, timezone.now())
         self.ring.reset_mock()
-        self.release(lambda: hands.apply(Action.RELEASE, Delivery.objects.all(), self.alice, timezone.now()))
+        self.release(lambda: actions.apply(Action.RELEASE, Delivery.objects.all(), self.alice, timezone.now()))
 
 
 class TestAnotherGoal(ReleaseTestCase):
@@ -117,7 +117,7 @@ class TestAnotherGoal(ReleaseTestCase):
 
     def test_more_than_one_go_bears_follow_in_several(self) -> None:
         self.wait()
-        with mock.patch.object(hands, "MOST_AT_ONCE", 1):
+        with mock.patch.object(actions, "MOST_AT_ONCE", 1):
             self.release(self.remap)
 
     def test_what_may_be_at_microsoft_keeps_its_goal(self) -> None:

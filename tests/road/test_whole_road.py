@@ -10,7 +10,7 @@ from unittest import mock
 from django.utils import timezone
 
 from forwarding.models import Attempt, Delivery, Upload
-from forwarding.planning import plan_all
+from forwarding.planning.planner import plan_all
 from integrations.models import AdAccount, Connection
 from tests.cast import CLICK_ID
 from tests.road.road import RoadTestCase, purchase

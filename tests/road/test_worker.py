@@ -22,8 +22,8 @@ from django_q.tasks import async_task
 from redis import Redis
 
 from dashboard.demo.seeding import connect
-from forwarding.leases import holder
 from forwarding.models import Delivery, Heartbeat, Status, Upload
+from forwarding.sending.leases import holder
 from ingest.models import Event, Site
 from integrations.connecting import add_accounts
 from integrations.mapping import Rule, set_mapping

@@ -16,6 +16,8 @@ TOP_LEVEL = {
     *(".env.example", ".gitignore", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "Makefile", "README.md"),
     *("manage.py", "pyproject.toml", "requirements-dev.txt", "requirements.txt"),
 }
+# The folders of forwarding, each above what it may import.
+FOLDERS = {"rows": 1, "corrections": 2, "planning": 3, "sending": 3, "hands": 4, "worker": 4, "alerts": 5}
 DOTTED = re.compile(rf"(?:{'|'.join(ROOMS)})(?:\.\w+)+")
 
 # A rule looks at the file that imports, and at the module imported, and says whether that is wrong.
@@ -49,6 +51,14 @@ def looks_back(path: str, module: str) -> bool:
     return imported in ROOMS and ROOMS.index(imported) > ROOMS.index(room) and not _wires_rooms(path)
 
 
+def looks_back_in_forwarding(path: str, module: str) -> bool:
+    if not (path.startswith("forwarding/") and _is_of(module, "forwarding")):
+        return False
+    folder, imported = path.split("/")[1], (*module.split("."), "")[1]
+    both_known = folder in FOLDERS and imported in FOLDERS
+    return both_known and folder != imported and FOLDERS[imported] >= FOLDERS[folder]
+
+
 def brings_django_to_the_client(path: str, module: str) -> bool:
     return _is_in(path, MICROSOFT) and re.match(r"django(_\w+)?(\.|$)", module) is not None
 
@@ -77,6 +87,9 @@ class ImportTests(SimpleTestCase):
 
     def test_rooms_never_import_back(self) -> None:
         self.assert_kept(looks_back)
+
+    def test_the_folders_of_forwarding_never_import_back(self) -> None:
+        self.assert_kept(looks_back_in_forwarding)
 
     def test_the_microsoft_client_knows_no_django(self) -> None:
         self.assert_kept(brings_django_to_the_client)
@@ -128,6 +141,8 @@ class WalkerTests(SimpleTestCase):
 
     def test_it_catches_each_planted_breach(self) -> None:
         for rule, path, source in (
+            (looks_back_in_forwarding, "forwarding/rows/counts.py", "from forwarding.sending import claims"),
+            (looks_back_in_forwarding, "forwarding/planning/orders.py", "from forwarding.sending.retry import Waits"),
             (brings_django_to_the_client, "integrations/microsoft_ads/auth.py", "from django.conf import settings"),
             (brings_django_to_the_client, "integrations/microsoft_ads/auth.py", "import django_htmx"),
             (brings_us_to_the_client, "integrations/microsoft_ads/auth.py", "from ingest import hashing"),

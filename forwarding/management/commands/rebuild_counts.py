@@ -3,7 +3,7 @@ from typing import Any
 from django.core.management.base import BaseCommand
 from django.utils import timezone
 
-from forwarding.counts import rebuild
+from forwarding.rows.counts import rebuild
 
 
 class Command(BaseCommand):

@@ -4,8 +4,8 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from convultra.encryption import why_unreadable
-from forwarding.cluster import run_cluster
-from forwarding.watchdog import Watchdog
+from forwarding.worker.cluster import run_cluster
+from forwarding.worker.watchdog import Watchdog
 
 
 class Command(BaseCommand):

@@ -7,10 +7,10 @@ from datetime import datetime, timedelta
 from django.conf import settings
 from django.db.models import Q, QuerySet
 
-from forwarding import developer_token
-from forwarding.breaker import account_wait
 from forwarding.models import Hold
-from forwarding.small_calls import after_call
+from forwarding.sending import developer_token
+from forwarding.sending.breaker import account_wait
+from forwarding.sending.small_calls import after_call
 from integrations.microsoft_ads.errors import MicrosoftAdsError, WhatToDo
 from integrations.models import AdAccount, Connection
 

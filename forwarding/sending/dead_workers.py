@@ -1,7 +1,7 @@
 """What becomes of an upload whose worker died: it is sent again as it was, or its rows are suspects from now on.
 
-`forwarding/poison.py` decides. Microsoft may have whatever such an upload lists, so its rows keep what they are known
-by; those that Microsoft knows by nothing but hashes are marked, as no key of theirs is documented.
+poison.py decides. Microsoft may have whatever such an upload lists, so its rows keep what they are known by; those
+that Microsoft knows by nothing but hashes are marked, as no key of theirs is documented.
 """
 
 import logging
@@ -10,13 +10,13 @@ from datetime import datetime, timedelta
 from django.conf import settings
 from django.db.models import F
 
-from forwarding.counts import Move, record_moves
-from forwarding.leases import new_token
 from forwarding.models import Attempt, Delivery, Hold, Status, Upload
-from forwarding.poison import Next, after_death, small
-from forwarding.retry import CLOCK_MARGIN
-from forwarding.small_calls import count_down, look_among
-from forwarding.upload_rows import among
+from forwarding.rows.counts import Move, record_moves
+from forwarding.rows.upload_rows import among
+from forwarding.sending.leases import new_token
+from forwarding.sending.poison import Next, after_death, small
+from forwarding.sending.small_calls import count_down, look_among
+from forwarding.times import CLOCK_MARGIN
 
 # Our own word in the column of Microsoft's symbols.
 WORKER_DIED = "WorkerDied"

@@ -11,15 +11,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from forwarding.models import Hold, Status
+from forwarding.times import CLOCK_MARGIN, expires_at
 from integrations.microsoft_ads.errors import WhatToDo
 
-# Microsoft refuses a conversion that is older (5609, cm/offlineconversion); the margin is for the way there.
-CONVERSION_LIFE = timedelta(days=90)
-CONVERSION_LIFE_MARGIN = timedelta(hours=6)
-# What has no more than this left goes out before everything else that is due.
-LAST_DAYS = timedelta(days=10)
 UNKNOWN_ERROR_WAIT = timedelta(hours=1)
-CLOCK_MARGIN = timedelta(minutes=1)
 
 Random = Callable[[], float]
 
@@ -50,11 +45,6 @@ class Verdict:
 FAILED = Verdict(Status.FAILED, None)
 # Tried again at once, and where the delivery stands in the queue.
 SAME_TURN = Verdict(Status.RETRYING, None, keeps_turn=True)
-
-
-def expires_at(occurred_at: datetime) -> datetime:
-    """Return the moment from which Microsoft would refuse the conversion as too old."""
-    return occurred_at + CONVERSION_LIFE - CONVERSION_LIFE_MARGIN
 
 
 def wait_seconds(ladder: Sequence[int], attempts: int, uniform: Random = random.random) -> float:

@@ -6,13 +6,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from forwarding.adjusting import Statement
-from forwarding.conversions import NO_LANE, skipped
-from forwarding.counts import Move
-from forwarding.frozen import lock_accounts, perhaps_arrived
-from forwarding.matching import of_orders
-from forwarding.merging import merge, outranks
-from forwarding.models import Delivery, Kind, Said, Skip, Status, dedupe_key
+from forwarding.corrections.adjusting import Statement
+from forwarding.models import NO_LANE, Delivery, Kind, Said, Skip, Status, dedupe_key
+from forwarding.planning.conversions import skipped
+from forwarding.planning.merging import merge, outranks
+from forwarding.rows.counts import Move
+from forwarding.rows.frozen import lock_accounts, perhaps_arrived
+from forwarding.rows.matching import of_orders
 from ingest.models import Consent
 from integrations.models import ValueRule
 

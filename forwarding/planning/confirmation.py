@@ -4,10 +4,10 @@ from datetime import datetime
 
 from django.db import transaction
 
-from forwarding.counts import Move, record_moves
-from forwarding.frozen import lock_accounts
 from forwarding.models import Delivery, Hold, Skip, Status
-from forwarding.upload_rows import among
+from forwarding.rows.counts import Move, record_moves
+from forwarding.rows.frozen import lock_accounts
+from forwarding.rows.upload_rows import among
 from ingest.models import ConfirmMode
 
 GIVEN_UP_AT_ONCE = 1000

@@ -4,10 +4,10 @@ without a word (api notes 4.3).
 
 from collections.abc import Iterable, Sequence
 
-from forwarding.click_resolution import any_case
-from forwarding.conversions import MatchKey, match_key, shift_by_a_second, skipped
-from forwarding.matching import matching
 from forwarding.models import Delivery, Skip
+from forwarding.planning.click_resolution import any_case
+from forwarding.planning.conversions import MatchKey, match_key, shift_by_a_second, skipped
+from forwarding.rows.matching import matching
 
 MAX_SHIFT_SECONDS = 60
 _WITHOUT_CLICK = "msclkid = '' AND NOT (email_sha256 = '' AND phone_sha256 = '')"

@@ -13,8 +13,8 @@ from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.utils import timezone
 
-from forwarding import hand_words, hands
-from forwarding.hand_rules import Action
+from forwarding.hands import actions, words
+from forwarding.hands.rules import Action
 from forwarding.models import Delivery
 from ingest.models import VALUE_DECIMALS, VALUE_DIGITS
 from ingest.refusals import MAX_VALUE
@@ -82,9 +82,9 @@ def _ask_or_do(
         return _ask(action, model_admin, request, deliveries, form)
     assert isinstance(request.user, User)
     value: Decimal | None = form.cleaned_data.get("value")
-    tally = hands.apply(action, deliveries, request.user, timezone.now(), value, scope=_scope(request), by_staff=True)
+    tally = actions.apply(action, deliveries, request.user, timezone.now(), value, scope=_scope(request), by_staff=True)
     level = messages.SUCCESS if tally.able else messages.WARNING
-    model_admin.message_user(request, f"{hand_words.outcome(tally)}.", level)
+    model_admin.message_user(request, f"{words.outcome(tally)}.", level)
     return None
 
 
@@ -95,14 +95,14 @@ def _ask(
     deliveries: QuerySet[Delivery],
     form: ConfirmForm,
 ) -> TemplateResponse:
-    tally = hands.preview(action, deliveries, timezone.now())
+    tally = actions.preview(action, deliveries, timezone.now())
     context = {
         **model_admin.admin_site.each_context(request),
         "opts": model_admin.opts,
         "title": f"{action.label} {tally.looked_at:,} {'delivery' if tally.looked_at == 1 else 'deliveries'}?",
         "action": action,
         "tally": tally,
-        "lines": hand_words.forecast(tally, _sums),
+        "lines": words.forecast(tally, _sums),
         "form": form,
         "again": [(name, said) for name in _SAID_AGAIN for said in request.POST.getlist(name)],
         "confirmed": CONFIRMED,

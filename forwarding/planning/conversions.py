@@ -7,20 +7,16 @@ up to its total.
 import copy
 import uuid
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
-from forwarding.click_resolution import FoundClick
-from forwarding.models import Delivery, Hold, Skip, Status, dedupe_key
-from forwarding.retry import CLOCK_MARGIN, expires_at
+from forwarding.models import NO_LANE, Delivery, Hold, Skip, Status, dedupe_key
+from forwarding.planning.click_resolution import FoundClick
+from forwarding.times import CLOCK_MARGIN, SAME_MOMENT, expires_at, utc_second
 from ingest.models import ConfirmMode, Consent, ConsentPolicy, Event, Site, Source
 from integrations.conditions import parse_condition
 from integrations.models import AdAccount, ConversionGoal, GoalMapping, ValueRule
 
 REFUND_EVENT = "refund"
-# Begins the key of a row that stands for no order: another event of its order may still be sent.
-NO_LANE = "skip:"
-# Clocks of one moment differ by as much; what is further ahead lies in the future.
-SAME_MOMENT = timedelta(seconds=5)
 
 # What makes two conversions one at Microsoft: goal, second, and the identifier (api notes 4.3).
 MatchKey = tuple[int, str, str, str]
@@ -32,11 +28,6 @@ class Settle:
 
     click: timedelta
     goal: timedelta
-
-
-def utc_second(moment: datetime) -> str:
-    """Write a moment as Microsoft wants it: UTC, whole seconds, `Z` (cm/offlineconversion: ConversionTime)."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def has_consent(event: Event, site: Site) -> bool:

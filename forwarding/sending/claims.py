@@ -6,22 +6,23 @@ workers at once, and n rows always take ceil(n / 1,000) calls. An upload whose w
 lease ends; whoever takes it over sends the same rows, in the same order, as the same bytes.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import transaction
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
-from forwarding import developer_token
-from forwarding.breaker import ACCOUNT_OPENS_AT
-from forwarding.counts import Move, record_moves
-from forwarding.dead_workers import end_if_deadly, lease_end, take_over
-from forwarding.leases import new_token
 from forwarding.models import WAITING, Delivery, Hold, Kind, Operation, Skip, Status, Upload
-from forwarding.retry import CONVERSION_LIFE, LAST_DAYS
-from forwarding.small_calls import count_down
-from forwarding.upload_rows import among
+from forwarding.rows.counts import Move, record_moves
+from forwarding.rows.frozen import listed_in_open_uploads
+from forwarding.rows.upload_rows import among
+from forwarding.sending import developer_token
+from forwarding.sending.breaker import ACCOUNT_OPENS_AT
+from forwarding.sending.dead_workers import end_if_deadly, lease_end, take_over
+from forwarding.sending.leases import new_token
+from forwarding.sending.small_calls import count_down
+from forwarding.times import LAST_DAYS
 from ingest.models import ConfirmMode
 from integrations.models import AdAccount, Connection
 
@@ -162,17 +163,3 @@ def expire(now: datetime, limit: int = MAX_ROWS) -> int:
     of_these.filter(orderless).update(status=Status.SKIPPED, skip_reason=Skip.NOT_FORWARDED, **ended)
     record_moves((Move(row, row.status, Status.FAILED) for row in rows), now)
     return len(rows)
-
-
-def sent_by_dead_workers(account_ids: Collection[int], now: datetime) -> set[int]:
-    """Return the deliveries of calls whose worker died: Microsoft may have them, whatever came of it later."""
-    taken_over = Upload.objects.filter(
-        account_id__in=account_ids, started_at__gt=now - CONVERSION_LIFE, takeovers__gt=0
-    )
-    return {pk for ids in taken_over.values_list("delivery_ids", flat=True) for pk in ids}
-
-
-def listed_in_open_uploads(account_ids: Collection[int]) -> list[int]:
-    """Return the deliveries of these accounts that are on their way: nobody else may change them."""
-    opened = Upload.objects.filter(account_id__in=account_ids, finished_at__isnull=True)
-    return [pk for ids in opened.values_list("delivery_ids", flat=True) for pk in ids]

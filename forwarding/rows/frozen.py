@@ -3,8 +3,8 @@
 from collections.abc import Collection
 from datetime import datetime
 
-from forwarding.claims import listed_in_open_uploads, sent_by_dead_workers
-from forwarding.models import Attempt, Delivery, Status
+from forwarding.models import Attempt, Delivery, Status, Upload
+from forwarding.times import CONVERSION_LIFE
 from integrations.models import AdAccount
 
 
@@ -30,3 +30,17 @@ def perhaps_arrived(rows: Collection[Delivery], on_their_way: Collection[int], n
         unknown = Attempt.objects.filter(delivery__in=tried, outcome=Attempt.Outcome.UNKNOWN)
         arrived.update(unknown.values_list("delivery_id", flat=True))
     return arrived | (sent_by_dead_workers({row.account_id for row in others}, now) & {row.pk for row in others})
+
+
+def sent_by_dead_workers(account_ids: Collection[int], now: datetime) -> set[int]:
+    """Return the deliveries of calls whose worker died: Microsoft may have them, whatever came of it later."""
+    taken_over = Upload.objects.filter(
+        account_id__in=account_ids, started_at__gt=now - CONVERSION_LIFE, takeovers__gt=0
+    )
+    return {pk for ids in taken_over.values_list("delivery_ids", flat=True) for pk in ids}
+
+
+def listed_in_open_uploads(account_ids: Collection[int]) -> list[int]:
+    """Return the deliveries of these accounts that are on their way: nobody else may change them."""
+    opened = Upload.objects.filter(account_id__in=account_ids, finished_at__isnull=True)
+    return [pk for ids in opened.values_list("delivery_ids", flat=True) for pk in ids]

@@ -1,7 +1,7 @@
 """Why somebody should be told, at this moment: every cause is found from the rows alone. Reads only, bounded queries.
 
 A cause has a key that stays the same while it lasts, the people whom it concerns, and words as on the pages, without
-personal data. `forwarding/alerts.py` tells them.
+personal data. `forwarding/alerts/alerts.py` tells them.
 """
 
 import logging
@@ -15,10 +15,10 @@ from django.conf import settings
 from django.db.models import Count, Exists, Min, OuterRef, Prefetch, QuerySet, Sum
 from django.urls import reverse
 
-from forwarding.claims import accounts_to_serve
 from forwarding.errors import HOLDS, NO_ANSWER, Words, account_stop
-from forwarding.heartbeats import SWEEP_HEARTBEAT
 from forwarding.models import WAITING, Breaker, Delivery, Heartbeat, Hold, Kind, Upload
+from forwarding.sending.claims import accounts_to_serve
+from forwarding.worker.heartbeats import SWEEP_HEARTBEAT
 from ingest.models import Event, Site
 from integrations.models import AdAccount, Connection
 

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import NamedTuple
 
-from forwarding.hand_rules import Action, WhyNot
-from forwarding.hands import Tally
+from forwarding.hands.actions import Tally
+from forwarding.hands.rules import Action, WhyNot
 
 # How a page writes sums of money, by currency.
 Sums = Callable[[dict[str, Decimal]], str]

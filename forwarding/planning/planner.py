@@ -13,17 +13,17 @@ from django.conf import settings
 from django.db import transaction
 
 from convultra import failpoints
-from forwarding.adjusting import settle, write_down
-from forwarding.changing import change_deliveries
-from forwarding.click_resolution import resolve_clicks
-from forwarding.conversions import REFUND_EVENT, Settle, draft
-from forwarding.counts import Move, record_moves
-from forwarding.free_seconds import shift_to_free_seconds
-from forwarding.inserting import insert_deliveries
+from forwarding.corrections.adjusting import settle, write_down
+from forwarding.corrections.refunds import adjustment_statements, attach, store_refunds, waiting_adjustments
 from forwarding.models import Delivery
-from forwarding.orders import CHANGED_BY_MEETING, Meeting, meet
-from forwarding.refunds import adjustment_statements, attach, store_refunds, waiting_adjustments
-from forwarding.upload_rows import among
+from forwarding.planning.click_resolution import resolve_clicks
+from forwarding.planning.conversions import REFUND_EVENT, Settle, draft
+from forwarding.planning.free_seconds import shift_to_free_seconds
+from forwarding.planning.orders import CHANGED_BY_MEETING, Meeting, meet
+from forwarding.rows.changing import change_deliveries
+from forwarding.rows.counts import Move, record_moves
+from forwarding.rows.inserting import insert_deliveries
+from forwarding.rows.upload_rows import among
 from ingest.models import Adjustment, Event, Site
 from integrations.models import AdAccount, GoalMapping
 

@@ -58,7 +58,7 @@ class WhyNot:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What a delivery's own row does not say. `forwarding/hands.py` reads them for many rows at once."""
+    """What a delivery's own row does not say. `forwarding/hands/actions.py` reads them for many rows at once."""
 
     # An open upload lists it.
     is_on_its_way: bool = False

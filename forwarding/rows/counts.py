@@ -11,7 +11,7 @@ from django.db.models import Case, Count, DecimalField, F, Sum, Value, When
 from django.db.models.functions import Coalesce, TruncDate
 
 from forwarding.models import DailyCount, Delivery, Kind, Status
-from forwarding.upload_rows import UploadRow
+from forwarding.rows.upload_rows import UploadRow
 
 _Key = tuple[int, str, str, str, str]  # account, day, goal name, status, currency
 # account, day, goal name, skip reason, currency, status before and after

@@ -2,7 +2,7 @@
 
 Where those are refused, every account's call would be refused the same way. So after three accounts in a row nobody
 sends; when the wait is over, whichever account comes first makes one call, and its success lets all go on.
-`forwarding/breaker.py` has the waits.
+`forwarding/sending/breaker.py` has the waits.
 """
 
 import logging
@@ -13,8 +13,8 @@ from django.conf import settings
 from django.db.models import Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 
-from forwarding.breaker import TOKEN_OPENS_AT, Random, token_wait
 from forwarding.models import Breaker, Hold
+from forwarding.sending.breaker import TOKEN_OPENS_AT, Random, token_wait
 from integrations.microsoft_ads.errors import ClientMisconfigured, MicrosoftAdsError, WhatToDo
 from integrations.models import AdAccount
 

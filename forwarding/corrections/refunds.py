@@ -10,13 +10,12 @@ from datetime import datetime
 
 from django.db.models import Q
 
-from forwarding.adjusting import Statement, parked_until
-from forwarding.changing import change_deliveries
-from forwarding.conversions import NO_LANE
-from forwarding.inserting import insert_deliveries
-from forwarding.matching import matching, of_orders
-from forwarding.models import WAITING, Correction, Delivery, Hold, Kind, Said, Skip, Status
-from forwarding.retry import expires_at
+from forwarding.corrections.adjusting import Statement, parked_until
+from forwarding.models import NO_LANE, WAITING, Correction, Delivery, Hold, Kind, Said, Skip, Status
+from forwarding.rows.changing import change_deliveries
+from forwarding.rows.inserting import insert_deliveries
+from forwarding.rows.matching import matching, of_orders
+from forwarding.times import expires_at
 from ingest.models import Adjustment, AdjustmentType, Event, Source
 from integrations.conditions import parse_condition
 from integrations.models import AdAccount, GoalMapping

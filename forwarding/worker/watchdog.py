@@ -25,9 +25,9 @@ from django.utils import timezone
 from django_q.tasks import async_task
 from redis import RedisError
 
-from forwarding.heartbeats import SWEEP_HEARTBEAT
-from forwarding.leases import CLUSTER, end_leases, new_cluster
 from forwarding.models import Heartbeat
+from forwarding.sending.leases import CLUSTER, end_leases, new_cluster
+from forwarding.worker.heartbeats import SWEEP_HEARTBEAT
 
 STOP_SECONDS = 30.0
 TICK_SECONDS = 0.1

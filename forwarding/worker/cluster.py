@@ -13,7 +13,7 @@ from django.db import DatabaseError
 from django.utils import timezone
 from django_q import cluster as django_q_cluster
 
-from forwarding.leases import end_leases, own_cluster
+from forwarding.sending.leases import end_leases, own_cluster
 
 logger = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ the other name when that is refused (5611). The currency is no part of the key b
 """
 
 from forwarding.models import Delivery
-from forwarding.upload_rows import UploadRow
+from forwarding.rows.upload_rows import UploadRow
 from integrations.microsoft_ads.shapes import ItemError
 
 _LIRA, _LIRA_AT_MICROSOFT = "TRY", "TRL"

@@ -15,17 +15,17 @@ from django.db import transaction
 from django.db.models import F
 
 from convultra import failpoints
-from forwarding.account_holds import hold, hold_account, note_served, note_unserved
-from forwarding.adjusting import record_adjusted
-from forwarding.counts import Move, record_moves
-from forwarding.dead_workers import mark_possibly_twice
-from forwarding.lira import has_another_name
+from forwarding.corrections.adjusting import record_adjusted
 from forwarding.models import MAX_MESSAGE_CHARS, MAX_SYMBOL_CHARS, Attempt, Delivery, Hold, Operation, Status, Upload
-from forwarding.poison import Next, after_fault, half, small
-from forwarding.retry import SAME_TURN, Verdict, Waits, after_no_answer, after_refusal
-from forwarding.small_calls import look_among
-from forwarding.unserved import is_unserved, may_be_one_rows_doing, said_by
-from forwarding.upload_rows import UploadRow, among
+from forwarding.rows.counts import Move, record_moves
+from forwarding.rows.upload_rows import UploadRow, among
+from forwarding.sending.account_holds import hold, hold_account, note_served, note_unserved
+from forwarding.sending.dead_workers import mark_possibly_twice
+from forwarding.sending.lira import has_another_name
+from forwarding.sending.poison import Next, after_fault, half, small
+from forwarding.sending.retry import SAME_TURN, Verdict, Waits, after_no_answer, after_refusal
+from forwarding.sending.small_calls import look_among
+from forwarding.sending.unserved import is_unserved, may_be_one_rows_doing, said_by
 from integrations.microsoft_ads.errors import MicrosoftAdsError, TokenError, WhatToDo, urgency
 from integrations.microsoft_ads.shapes import ApplyResult, ItemError
 from integrations.models import AdAccount

@@ -18,9 +18,9 @@ from django.contrib.auth.models import User
 from django.core.mail import EmailMessage
 from django.db.models import QuerySet
 
-from forwarding.causes import EXPIRING, Cause, causes
-from forwarding.claims import EXPIRED_SYMBOL
+from forwarding.alerts.causes import EXPIRING, Cause, causes
 from forwarding.models import Alert, Delivery, Status
+from forwarding.sending.claims import EXPIRED_SYMBOL
 from ingest.models import Role
 
 QUIET = timedelta(minutes=30)

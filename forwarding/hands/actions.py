@@ -1,7 +1,7 @@
 """Retry, hold, release, cancel, restate and retract: what a person does to one delivery, or to all rows of a filter.
 
 `preview` says what would come of it, `apply` does it. Rows are taken account by account, a batch per transaction,
-under the account's row lock, so that no upload is opened meanwhile; `forwarding/hand_rules.py` judges each row again
+under the account's row lock, so that no upload is opened meanwhile; `forwarding/hands/rules.py` judges each row again
 there. Each transaction writes one audit entry, of exactly what it changed.
 """
 
@@ -21,19 +21,18 @@ from django.contrib.auth.models import User
 from django.db import transaction
 from django.db.models import QuerySet
 
-from forwarding.adjusting import correct_by_hand, parked_until, settle
-from forwarding.changing import change_deliveries
-from forwarding.claims import listed_in_open_uploads
-from forwarding.click_resolution import FoundClick
-from forwarding.conversions import Settle, awaits_confirmation, first_attempt
-from forwarding.counts import Move, record_moves
+from forwarding.corrections.adjusting import correct_by_hand, parked_until, settle
 from forwarding.errors import account_stop
-from forwarding.free_seconds import shift_to_free_seconds
-from forwarding.frozen import lock_accounts, perhaps_arrived
-from forwarding.hand_rules import Action, Facts, WhyNot, moves_to, value_now, why_not
+from forwarding.hands.rules import Action, Facts, WhyNot, moves_to, value_now, why_not
 from forwarding.models import WAITING, ClickSource, Delivery, Hold, Kind, Said, Skip, Status, dedupe_key
+from forwarding.planning.click_resolution import FoundClick
+from forwarding.planning.conversions import Settle, awaits_confirmation, first_attempt
+from forwarding.planning.free_seconds import shift_to_free_seconds
 from forwarding.ringing import sweep_soon
-from forwarding.upload_rows import among
+from forwarding.rows.changing import change_deliveries
+from forwarding.rows.counts import Move, record_moves
+from forwarding.rows.frozen import listed_in_open_uploads, lock_accounts, perhaps_arrived
+from forwarding.rows.upload_rows import among
 from ingest import audit
 from ingest.models import ConfirmMode, Source
 from integrations.models import AdAccount, ConversionGoal, GoalMapping

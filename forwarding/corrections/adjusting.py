@@ -1,8 +1,8 @@
 """Corrections of conversions as rows: a `Delivery` and a `Correction` for everything that is said about one.
 
-`settle` brings what Microsoft counts in line with the ledger (forwarding/ledger.py): a conversion that has surely not
-arrived is changed itself; of one that may have, the newest open correction carries the new total, and goes out once
-the conversion is delivered and Microsoft has had time to process it.
+`settle` brings what Microsoft counts in line with the ledger (ledger.py): a conversion that has surely not arrived is
+changed itself; of one that may have, the newest open correction carries the new total, and goes out once the
+conversion is delivered and Microsoft has had time to process it.
 """
 
 import copy
@@ -18,17 +18,16 @@ from django.contrib.auth.models import User
 from django.db import transaction
 from django.db.models import F
 
-from forwarding.changing import change_deliveries
-from forwarding.conversions import SAME_MOMENT, utc_second
-from forwarding.counts import Move, record_moves
-from forwarding.frozen import lock_accounts, perhaps_arrived
-from forwarding.inserting import insert_deliveries
-from forwarding.ledger import Line, Order, Settlement, Told
-from forwarding.ledger import settle as settle_order
-from forwarding.matching import matching
+from forwarding.corrections.ledger import Line, Order, Settlement, Told
+from forwarding.corrections.ledger import settle as settle_order
 from forwarding.models import WAITING, Correction, Delivery, Hold, Kind, Said, Skip, Status
-from forwarding.retry import CLOCK_MARGIN
-from forwarding.upload_rows import UploadRow, among
+from forwarding.rows.changing import change_deliveries
+from forwarding.rows.counts import Move, record_moves
+from forwarding.rows.frozen import lock_accounts, perhaps_arrived
+from forwarding.rows.inserting import insert_deliveries
+from forwarding.rows.matching import matching
+from forwarding.rows.upload_rows import UploadRow, among
+from forwarding.times import CLOCK_MARGIN, SAME_MOMENT, utc_second
 from integrations.models import ValueRule
 
 RELEASED_AT_ONCE = 1000

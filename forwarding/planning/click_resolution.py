@@ -10,8 +10,8 @@ from datetime import datetime
 
 from django.db.models import Min
 
-from forwarding.matching import matching
 from forwarding.models import ClickSource
+from forwarding.rows.matching import matching
 from ingest.click_ids import is_click_id
 from ingest.models import Click, Event, Site
 

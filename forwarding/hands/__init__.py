@@ -1,0 +1,1 @@
+"""What people may do to deliveries: retry, hold, release, cancel, restate, retract."""

@@ -1,0 +1,1 @@
+"""From stored events to deliveries: which click, which order, when at the earliest."""

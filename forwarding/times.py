@@ -1,0 +1,23 @@
+"""Times as Microsoft wants them, and how long a conversion is of any use to it."""
+
+from datetime import UTC, datetime, timedelta
+
+# Microsoft refuses a conversion that is older (5609, cm/offlineconversion); the margin is for the way there.
+CONVERSION_LIFE = timedelta(days=90)
+CONVERSION_LIFE_MARGIN = timedelta(hours=6)
+# What has no more than this left goes out before everything else that is due.
+LAST_DAYS = timedelta(days=10)
+# Before its time is up, what waits is looked at once more: so much earlier.
+CLOCK_MARGIN = timedelta(minutes=1)
+# Clocks of one moment differ by as much; what is further ahead lies in the future.
+SAME_MOMENT = timedelta(seconds=5)
+
+
+def expires_at(occurred_at: datetime) -> datetime:
+    """Return the moment from which Microsoft would refuse the conversion as too old."""
+    return occurred_at + CONVERSION_LIFE - CONVERSION_LIFE_MARGIN
+
+
+def utc_second(moment: datetime) -> str:
+    """Write a moment as Microsoft wants it: UTC, whole seconds, `Z` (cm/offlineconversion: ConversionTime)."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
