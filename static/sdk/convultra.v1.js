@@ -50,7 +50,7 @@
   const MAX_BATCH = 100;
   const MAX_BYTES = 3e4; // of one request, so that a second fits while one is under way
   const MAX_FLYING = 6e4 + 999; // browsers allow keepalive requests 64 KiB together
-  const CLICK = /^[\da-f-]{24,40}$/i;
+  const CLICK = /^(?=(-*[\da-f]){24})[\da-f-]{24,40}$/i;
   const UUID = /^[\da-f-]{36}$/;
   const COOKIE = "_convultra";
   const STORE = "convultra.";

@@ -34,7 +34,18 @@ class TestTheAddress:
         assert shop.do("Convultra.clickId()") == click
 
     @pytest.mark.parametrize(
-        "bad", ["undefined", "Example-123", "{msclkid}", "%7Bmsclkid%7D", "", CLICK[:23], CLICK + CLICK[:9], "g" * 32]
+        "bad",
+        [
+            "undefined",
+            "Example-123",
+            "{msclkid}",
+            "%7Bmsclkid%7D",
+            "",
+            CLICK[:23],
+            CLICK + CLICK[:9],
+            "g" * 32,
+            "-" * 32,
+        ],
     )
     def test_a_malformed_id_never_displaces_a_good_one(self, shop: Shop, bad: str) -> None:
         shop.visit(f"https://shop.test/?msclkid={CLICK}")
