@@ -1,12 +1,13 @@
 """Which click a conversion belongs to: its own id, else the newest known one before it, by the first road that leads
 to one: visitor, session, external id, transaction id, e-mail hash, phone hash.
 
+The same order may be told of a little later: a page's event comes after the backend's, its click was before either.
 A malformed id never displaces a good one. Lookups are one query a road for a whole batch of events, of any sites.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.db.models import Min
 
@@ -25,6 +26,8 @@ class FoundClick:
     clicked_at: datetime | None
 
 
+# How much later than a conversion another event of the same order may have happened and still lend it its click.
+ORDER_LEEWAY = timedelta(days=1)
 NO_CLICK = FoundClick("", ClickSource.NONE, None)
 
 
@@ -56,18 +59,21 @@ def resolve_clicks(events: Collection[Event], sites: Mapping[int, Site]) -> dict
             if event.pk not in found and (said := getattr(event, field))
         }
         sightings = sightings_by(field, {key for _, key in missing.values()}) if missing else {}
+        leeway = ORDER_LEEWAY if source == ClickSource.TRANSACTION else timedelta(0)
         for event, key in missing.values():
-            newest = _newest_before(event, sightings.get(key, ()), sites[event.site_id])
-            if newest is not None:
-                found[event.pk] = FoundClick(newest.msclkid, source, newest.clicked_at)
+            nearest = _nearest(event, sightings.get(key, ()), sites[event.site_id], leeway)
+            if nearest is not None:
+                found[event.pk] = FoundClick(nearest.msclkid, source, nearest.clicked_at)
     return {event.pk: found.get(event.pk, NO_CLICK) for event in events}
 
 
-def _newest_before(event: Event, sightings: Iterable[_Sighting], site: Site) -> _Sighting | None:
-    """Return the newest sighting that is not later than the event and within the site's retention."""
-    oldest = event.occurred_at - site.click_retention
-    fitting = (seen for seen in sightings if oldest <= seen.seen_at <= event.occurred_at)
-    return max(fitting, key=lambda seen: seen.seen_at, default=None)
+def _nearest(event: Event, sightings: Iterable[_Sighting], site: Site, leeway: timedelta) -> _Sighting | None:
+    """Return the newest sighting not later than the event and within the site's retention, else the first after it."""
+    at = event.occurred_at
+    fitting = [seen for seen in sightings if at - site.click_retention <= seen.seen_at <= at + leeway]
+    before = [seen for seen in fitting if seen.seen_at <= at]
+    newest = max(before, key=lambda seen: seen.seen_at, default=None)
+    return newest or min(fitting, key=lambda seen: seen.seen_at, default=None)
 
 
 def any_case(click_ids: Iterable[str]) -> set[str]:

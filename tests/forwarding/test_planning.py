@@ -168,6 +168,27 @@ class TestClickResolution(CastTestCase):
         event = store_event(self.site, msclkid="", transaction_id="T")
         self.assertEqual(self.found(event), (CLICK_ID, ClickSource.TRANSACTION))
 
+    def test_the_page_may_tell_of_the_order_a_little_later_than_the_backend(self) -> None:
+        for after, found in ((timedelta(seconds=3), CLICK_ID), (timedelta(days=1, seconds=1), "")):
+            with self.subTest(after=after):
+                order = uuid.uuid4().hex
+                sold = NOON - timedelta(days=3)
+                store_event(self.site, "other", transaction_id=order, occurred_at=sold + after)
+                event = store_event(self.site, msclkid="", transaction_id=order, occurred_at=sold)
+                self.assertEqual(self.found(event)[0], found)
+
+    def test_what_was_told_of_the_order_before_counts_more_than_what_comes_after(self) -> None:
+        for minutes, click_id in ((-1, CLICK_ID), (1, OTHER_CLICK)):
+            at = NOON - timedelta(hours=2) + timedelta(minutes=minutes)
+            store_event(self.site, "other", transaction_id="T", occurred_at=at, msclkid=click_id)
+        event = store_event(self.site, msclkid="", transaction_id="T")
+        self.assertEqual(self.found(event), (CLICK_ID, ClickSource.TRANSACTION))
+
+    def test_a_person_seen_later_lends_no_click(self) -> None:
+        store_event(self.site, "lead", occurred_at=NOON - timedelta(hours=1), email_sha256="a" * 64)
+        event = store_event(self.site, msclkid="", email_sha256="a" * 64)
+        self.assertEqual(self.found(event), ("", ""))
+
     def test_another_sites_click_is_never_found(self) -> None:
         other = make_site("Other", self.charlie)
         Click.objects.create(site=other, msclkid=CLICK_ID, captured_at=NOON - timedelta(hours=3), visitor_id="v1")
