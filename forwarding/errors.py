@@ -307,6 +307,11 @@ SKIPS: dict[Skip, Words] = {
         "A refund corrects the conversion of its order, and this one does not say which.",
         "Send the order's transaction_id with the refund.",
     ),
+    Skip.PUBLIC_KEY: Words(
+        "A refund that a page reported",
+        "Anybody can send events with the key in a page's source, so refunds are taken from backends only.",
+        "Report refunds from your backend, with a server key.",
+    ),
     Skip.NOT_FORWARDED: Words(
         "Its order was not forwarded", "Microsoft does not have the conversion, so there is nothing to correct."
     ),

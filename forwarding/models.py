@@ -84,6 +84,7 @@ class Skip(models.TextChoices):
     OTHER_CURRENCY = "other_currency", "In another currency"
     NO_ORDER = "no_order", "A refund without its order"
     NOT_FORWARDED = "not_forwarded", "Its order was not forwarded"
+    PUBLIC_KEY = "public_key", "A refund that a page reported"
 
 
 class ClickSource(models.TextChoices):
@@ -199,6 +200,7 @@ class Delivery(models.Model):
     currency = models.CharField(max_length=3, blank=True, default="")
     # What the order is worth by its events, before corrections, and whose word that is.
     order_value = models.DecimalField(max_digits=VALUE_DIGITS, decimal_places=VALUE_DECIMALS, null=True, blank=True)
+    order_currency = models.CharField(max_length=3, blank=True, default="")
     order_source = models.CharField(max_length=8, choices=Source.choices, blank=True, default="")
     value_rule = models.CharField(max_length=8, choices=ValueRule.choices, default=ValueRule.EVENT)
     # What Microsoft counts after the corrections that were delivered; null while `value` stands.

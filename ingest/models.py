@@ -23,6 +23,8 @@ MAX_ID_CHARS = 128
 MAX_NAME_CHARS = 64
 # Microsoft's ceilings for a conversion's value: 999999999999 and three decimals (help: offline conversions).
 VALUE_DIGITS, VALUE_DECIMALS = 15, 3
+# An event of this name corrects its order; it is no conversion of its own.
+REFUND_EVENT = "refund"
 DEFAULT_CLICK_RETENTION_DAYS = 90
 DEFAULT_EVENT_RETENTION_DAYS = 400
 DEFAULT_DAILY_EVENT_CAP = 1_000_000

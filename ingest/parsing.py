@@ -21,7 +21,7 @@ from convultra.problems import FieldError
 from ingest import hashing, members
 from ingest.click_ids import is_click_id
 from ingest.decoding import BodyRefused, body_malformed, decode_body, decode_item
-from ingest.models import AdjustmentType, Consent, Source
+from ingest.models import REFUND_EVENT, AdjustmentType, Consent, Source
 from ingest.refusals import Complaints, fault
 
 KIBIBYTE = 1024
@@ -296,7 +296,8 @@ def _event_row(said: _Event, event_id: str, batch: _Batch, complaints: Complaint
     fingerprint = _fingerprint(claimed_at, facts)
     if facts["consent"] == Consent.DENIED:
         facts |= {"email_sha256": "", "phone_sha256": "", "msclkid": ""}
-    if value is not None:
+    # A refund without a currency is in its order's, whatever the site's is.
+    if value is not None and said.name != REFUND_EVENT:
         facts["currency"] = facts["currency"] or batch.site.currency
     return EventRow(
         site_id=batch.site.site_id,

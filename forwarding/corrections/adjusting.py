@@ -146,7 +146,7 @@ def settle(original_ids: Collection[int], now: datetime) -> list[Move]:
     accounts = Delivery.objects.filter(pk__in=original_ids).values_list("account_id", flat=True)
     on_their_way = lock_accounts(set(accounts))
     conversions = Delivery.objects.filter(pk__in=original_ids, kind=Kind.CONVERSION)
-    originals = list(conversions.select_related("event"))
+    originals = list(conversions.select_related("event__site"))
     corrections = list(
         Delivery.objects.filter(original__in=original_ids)
         .exclude(kind=Kind.CONVERSION)
@@ -176,6 +176,8 @@ def settle(original_ids: Collection[int], now: datetime) -> list[Move]:
 
 class _Ledger:
     """One conversion with its corrections, in the middle of a settlement."""
+
+    is_held = False
 
     def __init__(
         self, original: Delivery, corrections: list[Delivery], arrived: Collection[int], now: datetime
@@ -209,11 +211,12 @@ class _Ledger:
         rule = ValueRule(original.value_rule)
         return Order(
             worth=original.order_value,
-            currency=original.currency if rule == ValueRule.EVENT else original.event.currency,
+            currency=original.order_currency or original.currency,
             rule=rule,
             own_value=original.value,
             told=self.told,
-            will_be_sent=not gone and original.status != Status.FAILED,
+            # Refused at last, it may have arrived before: then Microsoft counts it.
+            will_be_sent=not gone and (self.has_arrived or original.status != Status.FAILED),
         )
 
     def settle_original(self) -> list[Move]:
@@ -224,21 +227,40 @@ class _Ledger:
             return []
         before = copy.copy(original)
         if wanted.is_retracted:
+            # What it waited for stays noted, should the cancellation be taken back.
             original.status, original.skip_reason = Status.SKIPPED, Skip.CANCELLED
-            original.hold_reason, original.next_attempt_at = "", None
+            original.next_attempt_at = None
         else:
             original.value = wanted.value
             original.currency = self._currency_sent()
-            if original.status == Status.SKIPPED:  # what had cancelled it is taken back
-                original.status, original.skip_reason, original.next_attempt_at = Status.PENDING, "", self.now
+            if original.status == Status.SKIPPED:
+                self._revive()
         if (before.status, before.value) == (original.status, original.value):
             return []
         original.changed_at = self.now
         return [Move(before, before.status, None), Move(original, None, original.status)]
 
+    def _revive(self) -> None:
+        """Take a cancellation back: the conversion waits again for what it waited for."""
+        original = self.original
+        original.status, original.skip_reason = Status.PENDING, ""
+        clicked = original.clicked_at or datetime.fromisoformat(original.conversion_time)
+        click_ready = clicked + timedelta(seconds=settings.CLICK_SETTLE_SECONDS) if original.msclkid else self.now
+        match original.hold_reason:
+            case Hold.BY_HAND | Hold.OPERATOR | Hold.GOAL_MISSING:
+                original.next_attempt_at = parked_until(original, self.now)
+            case Hold.CONFIRMATION:
+                confirmed_by = original.created_at + original.event.site.confirm_wait
+                original.next_attempt_at = max(confirmed_by, click_ready, self.now)
+            case _:
+                original.next_attempt_at = max(click_ready, self.now)
+                original.hold_reason = Hold.CLICK_SETTLING if click_ready > self.now else ""
+
     def settle_corrections(self) -> list[Delivery]:
         """Give every open correction its fate; return those that changed."""
         changed = []
+        # A person holds back what a newer total would include.
+        self.is_held = any(row.hold_reason == Hold.BY_HAND for row in self.corrections if row.status in WAITING)
         for row in self.corrections:
             if row.pk in self.settlement.skips:
                 changed += self._set_aside(row, self.settlement.skips[row.pk])
@@ -262,8 +284,11 @@ class _Ledger:
         self._describe(row)
         row.expires_at = original.expires_at
         row.adjustment_time = utc_second(self._adjustment_time(row))
-        if row.hold_reason in (Hold.BY_HAND, Hold.OPERATOR):
-            return [row]  # whoever holds it back lets it go
+        if self.is_held:
+            row.hold_reason, row.next_attempt_at = Hold.BY_HAND, parked_until(original, self.now)
+            return [row]
+        if row.hold_reason == Hold.OPERATOR:
+            return [row]  # whoever looks at it lets it go
         at = self._earliest(row)
         if at is None:
             row.hold_reason, row.next_attempt_at = Hold.ORIGINAL_PENDING, parked_until(original, self.now)
@@ -294,9 +319,12 @@ class _Ledger:
 
     def _earliest(self, row: Delivery) -> datetime | None:
         """Return when it may be sent; None while that is not known, the conversion not being delivered."""
-        if self.original.status != Status.DELIVERED or self.original.delivered_at is None:
+        original = self.original
+        if original.status not in (Status.DELIVERED, Status.FAILED):
             return None
-        processed = self.original.delivered_at + timedelta(seconds=settings.ADJUSTMENT_SETTLE_SECONDS)
+        processed = (original.delivered_at or original.changed_at) + timedelta(
+            seconds=settings.ADJUSTMENT_SETTLE_SECONDS
+        )
         its_time = datetime.fromisoformat(row.adjustment_time)
         time_ready = its_time + SAME_MOMENT if its_time > self.now else self.now  # never before it, which is 5622
         return max(processed, time_ready)
@@ -337,9 +365,10 @@ def record_adjusted(rows: Collection[UploadRow], now: datetime) -> list[Move]:
             original.retracted_at = now
         else:
             original.restated_value = row.value
+            original.currency = original.currency or row.currency
         original.changed_at = now
         moves += [Move(before, before.status, None), Move(counted(original), None, original.status)]
-    change_deliveries(originals.values(), ("restated_value", "retracted_at", "changed_at"))
+    change_deliveries(originals.values(), ("restated_value", "retracted_at", "currency", "changed_at"))
     return moves
 
 

@@ -16,7 +16,7 @@ from forwarding.rows.changing import change_deliveries
 from forwarding.rows.inserting import insert_deliveries
 from forwarding.rows.matching import matching, of_orders
 from forwarding.times import expires_at
-from ingest.models import Adjustment, AdjustmentType, Event, Source
+from ingest.models import REFUND_EVENT, Adjustment, AdjustmentType, Event, Source
 from integrations.conditions import parse_condition
 from integrations.models import AdAccount, GoalMapping
 
@@ -31,8 +31,12 @@ def store_refunds(
 ) -> None:
     """Store a row and a ledger line for each refund and each account of its site, waiting for its order or skipped."""
     rows, lines = [], []
-    for event in refunds:
-        for account in accounts.get(event.site_id, ()):
+    pairs = [(event, account) for event in refunds for account in accounts.get(event.site_id, ())]
+    in_removed = {(account.pk, event.transaction_id) for event, account in pairs if not account.is_active}
+    known = set(Delivery.objects.filter(pk__in=of_orders(in_removed)).values_list("account_id", "transaction_id"))
+    for event, account in pairs:
+        # A removed account may be added again; what it had before is corrected then.
+        if account.is_active or (account.pk, event.transaction_id) in known:
             rows.append(_refund_row(event, account, mappings.get((account.pk, event.name)), now))
             lines.append(_refund_line(event, now))
     insert_deliveries(rows)
@@ -68,6 +72,8 @@ def _refund_skip(event: Event, mapping: GoalMapping | None, now: datetime) -> Sk
         return Skip.NOT_MAPPED
     if mapping.condition and not parse_condition(mapping.condition).matches(event):
         return Skip.FILTERED
+    if event.source == Source.BROWSER:
+        return Skip.PUBLIC_KEY
     if not event.transaction_id:
         return Skip.NO_ORDER
     return Skip.TOO_OLD if expires_at(event.occurred_at) <= now else None
@@ -83,7 +89,7 @@ def _refund_line(event: Event, now: datetime) -> Correction:
     )
 
 
-def attach(orders: Collection[_Order], now: datetime) -> set[int]:
+def attach(orders: Collection[_Order], mappings: Mapping[tuple[int, str], GoalMapping], now: datetime) -> set[int]:
     """Give the refunds of these orders their conversions; return the conversions whose ledger has a new line."""
     if not orders:
         return set()
@@ -95,10 +101,11 @@ def attach(orders: Collection[_Order], now: datetime) -> set[int]:
     conversions: dict[_Order, list[Delivery]] = defaultdict(list)
     for row in its_rows.filter(kind=Kind.CONVERSION).order_by("pk"):
         conversions[row.account_id, row.transaction_id].append(row)
+    mapped = _mapped_goals(mappings)
     attached = []
     for row in loose:
         its = conversions[row.account_id, row.transaction_id]
-        original = _original_of(row, its)
+        original = _original_of(row, its, mapped[row.account_id])
         if original is not None:
             row.original = original
             attached.append(original.pk)
@@ -110,10 +117,25 @@ def attach(orders: Collection[_Order], now: datetime) -> set[int]:
     return set(attached)
 
 
-def _original_of(refund: Delivery, conversions: Iterable[Delivery]) -> Delivery | None:
-    """Return the order's conversion of the goal that refunds are mapped to, else any that stands for the order."""
+def _mapped_goals(mappings: Mapping[tuple[int, str], GoalMapping]) -> dict[int, set[int]]:
+    """Return the goals that conversions go to now, per account."""
+    mapped: dict[int, set[int]] = defaultdict(set)
+    for (account_id, event_name), mapping in mappings.items():
+        if event_name != REFUND_EVENT:
+            mapped[account_id].add(mapping.goal_id)
+    return mapped
+
+
+def _original_of(refund: Delivery, conversions: Iterable[Delivery], mapped: Collection[int]) -> Delivery | None:
+    """Return the order's conversion of the goal that refunds are mapped to, else of one that nothing is mapped to now.
+
+    The latter went there before the mapping was changed. A conversion of another mapped goal is none of the refund's,
+    whichever of them comes first.
+    """
     standing = [row for row in conversions if not row.dedupe_key.startswith(NO_LANE)]
-    return next((row for row in standing if row.goal_id == refund.goal_id), standing[0] if standing else None)
+    of_its_goal = [row for row in standing if row.goal_id == refund.goal_id]
+    of_old_goals = [row for row in standing if row.goal_id not in mapped]
+    return next(iter([*of_its_goal, *of_old_goals]), None)
 
 
 def waiting_adjustments(events: Collection[Event]) -> list[Adjustment]:
@@ -124,6 +146,11 @@ def waiting_adjustments(events: Collection[Event]) -> list[Adjustment]:
         return []
     orders = {(event.site_id, event.transaction_id) for event in events}
     ids = {(event.site_id, event.event_id) for event in events}
+    # An order is also named by any other event that reported it.
+    others = Event.objects.filter(
+        pk__in=matching(Event, ("site_id", "transaction_id"), orders, "NOT (transaction_id = '')")
+    )
+    ids.update(others.values_list("site_id", "event_id"))
     by_order = matching(Adjustment, ("site_id", "transaction_id"), orders, "NOT (transaction_id = '')")
     by_event = matching(Adjustment, ("site_id", "event_id"), ids, "NOT (event_id = '')")
     return [*planned.filter(pk__in=by_order), *planned.filter(pk__in=by_event)]

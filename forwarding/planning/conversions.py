@@ -4,22 +4,23 @@ The reasons are tried in a fixed order and the first that applies is the one sho
 up to its total.
 """
 
-import copy
 import uuid
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from forwarding.models import NO_LANE, Delivery, Hold, Skip, Status, dedupe_key
+from forwarding.models import NO_LANE, ClickSource, Delivery, Hold, Skip, Status, dedupe_key
 from forwarding.planning.click_resolution import FoundClick
+from forwarding.rows.instances import defaults_of, new_row
 from forwarding.times import CLOCK_MARGIN, SAME_MOMENT, expires_at, utc_second
 from ingest.models import ConfirmMode, Consent, ConsentPolicy, Event, Site, Source
 from integrations.conditions import parse_condition
 from integrations.models import AdAccount, ConversionGoal, GoalMapping, ValueRule
 
-REFUND_EVENT = "refund"
-
 # What makes two conversions one at Microsoft: goal, second, and the identifier (api notes 4.3).
 MatchKey = tuple[int, str, str, str]
+
+
+_DEFAULTS = defaults_of(Delivery)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,46 +60,46 @@ def draft(
 ) -> Delivery:
     """Return the unsaved delivery of an event to an account, skipped or pending."""
     reason = skip_reason(event, account, mapping, click, now)
-    delivery = _blank()
-    delivery.account, delivery.event = account, event
+    goal = mapping.goal if mapping else None
+    delivery = new_row(Delivery, _DEFAULTS, account=account, event=event, goal=goal)
+    delivery.public_id = uuid.uuid4()
     delivery.transaction_id = event.transaction_id
     delivery.is_test = event.source == Source.TEST
     delivery.created_at = delivery.changed_at = now
-    delivery.order_value, delivery.order_source = event.value, event.source
-    if mapping is None:
+    delivery.order_value, delivery.order_currency, delivery.order_source = event.value, event.currency, event.source
+    if mapping is None or goal is None:
         delivery.value, delivery.currency = event.value, event.currency
     else:
-        delivery.goal = mapping.goal
-        delivery.goal_name = mapping.goal.name
+        delivery.goal_name = goal.name
         delivery.value_rule = mapping.value_rule
         delivery.value = mapping.value_of(event)
         if delivery.value is not None:
             # A fixed value is written by whoever knows the goal, whatever currency the event came in.
-            own = mapping.goal.revenue_currency or account.currency
+            own = goal.revenue_currency or account.currency
             delivery.currency = own if mapping.value_rule == ValueRule.FIXED else event.currency or own
     delivery.msclkid, delivery.click_source, delivery.clicked_at = click.msclkid, click.source, click.clicked_at
-    if reason is not None or mapping is None:
+    if reason is not None or goal is None:
         return skipped(delivery, reason or Skip.NOT_MAPPED)
-    delivery.dedupe_key = dedupe_key(mapping.goal.goal_id, event.transaction_id, event.event_id)
+    delivery.dedupe_key = dedupe_key(goal.goal_id, event.transaction_id, event.event_id)
     delivery.conversion_time = utc_second(event.occurred_at)
-    delivery.email_sha256, delivery.phone_sha256 = _hashes(event, account, mapping.goal)
+    delivery.email_sha256, delivery.phone_sha256 = _hashes(event, account, goal)
     delivery.expires_at = expires_at(event.occurred_at)
-    at, hold = first_attempt(event, mapping.goal, click, now, settle)
-    confirmed_by = now + account.site.confirm_wait
-    if awaits_confirmation(event, account.site) and hold != Hold.GOAL_MISSING and at < confirmed_by:
-        at, hold = confirmed_by, Hold.CONFIRMATION
-    delivery.next_attempt_at, delivery.hold_reason = at, hold or ""
+    if awaits_confirmation(event, account.site):
+        delivery.next_attempt_at, delivery.hold_reason = now + account.site.confirm_wait, Hold.CONFIRMATION
+    else:
+        wait(delivery, now, settle)
     return delivery
 
 
-# Each column is asked for its default when a row is made, which takes longer than all else that a draft is.
-_BLANK = Delivery()
-
-
-def _blank() -> Delivery:
-    row = copy.copy(_BLANK)
-    row.public_id = uuid.uuid4()
-    return row
+def wait(delivery: Delivery, now: datetime, settle: Settle) -> None:
+    """Let a conversion wait for its goal, its click and its time: for nothing else, whatever it waited for before."""
+    assert delivery.goal is not None
+    click = FoundClick(delivery.msclkid, ClickSource(delivery.click_source), delivery.clicked_at)
+    at, hold = first_attempt(delivery.event, delivery.goal, click, now, settle)
+    its_time = datetime.fromisoformat(delivery.conversion_time)
+    if its_time > max(now, delivery.event.occurred_at):  # moved to a free second that is not over yet
+        at = max(at, its_time + SAME_MOMENT)
+    delivery.next_attempt_at, delivery.hold_reason = at, hold or ""
 
 
 def awaits_confirmation(event: Event, site: Site) -> bool:

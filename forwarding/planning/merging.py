@@ -40,6 +40,7 @@ def _take_value(standing: Delivery, other: Delivery) -> bool:
         return False
     is_news = (standing.order_value, standing.order_source) != (other.order_value, other.order_source)
     standing.order_value, standing.order_source = other.order_value, other.order_source
+    standing.order_currency = other.order_currency
     if standing.value_rule == ValueRule.EVENT:
         standing.value, standing.currency = other.order_value, other.currency
     return is_news

@@ -20,6 +20,7 @@ from integrations.models import ValueRule
 CHANGED_BY_MEETING = (
     "dedupe_key",
     "order_value",
+    "order_currency",
     "order_source",
     "value",
     "currency",
@@ -187,6 +188,7 @@ class _Host:
     def _restate(self, draft: Delivery, standing: Delivery) -> None:
         if draft.currency == standing.currency:
             standing.order_value, standing.order_source = draft.order_value, draft.order_source
+            standing.order_currency = draft.order_currency
             self.meeting.revalued.append(standing)
         self.meeting.statements.append(
             Statement(

@@ -5,7 +5,6 @@ meet; their deliveries are written, corrections find their conversions, and `pla
 once however many planners run. Safe to run at any time and twice.
 """
 
-from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 
@@ -17,17 +16,23 @@ from forwarding.corrections.adjusting import settle, write_down
 from forwarding.corrections.refunds import adjustment_statements, attach, store_refunds, waiting_adjustments
 from forwarding.models import Delivery
 from forwarding.planning.click_resolution import resolve_clicks
-from forwarding.planning.conversions import REFUND_EVENT, Settle, draft
+from forwarding.planning.conversions import Settle, draft
 from forwarding.planning.free_seconds import shift_to_free_seconds
 from forwarding.planning.orders import CHANGED_BY_MEETING, Meeting, meet
 from forwarding.rows.changing import change_deliveries
 from forwarding.rows.counts import Move, record_moves
 from forwarding.rows.inserting import insert_deliveries
+from forwarding.rows.instances import stored_row
 from forwarding.rows.upload_rows import among
-from ingest.models import Adjustment, Event, Site
+from ingest.models import REFUND_EVENT, Adjustment, Event, Site
 from integrations.models import AdAccount, GoalMapping
 
 PLAN_BATCH = 1000
+_OF_EVENTS = [
+    field.attname
+    for field in Event._meta.concrete_fields
+    if field.attname not in {"fingerprint", "planned_at", "created_at"}
+]
 _Accounts = Mapping[int, Sequence[AdAccount]]
 _Order = tuple[int, str]  # an account and a transaction id
 _Mappings = Mapping[tuple[int, str], GoalMapping]
@@ -46,7 +51,7 @@ def plan_all(now: datetime, max_batches: int | None = None) -> int:
 def plan_batch(now: datetime, limit: int = PLAN_BATCH) -> int:
     """Plan up to `limit` events, and as many adjustments; return how many. Bounded queries, whatever the limit."""
     # SQLite has no row locks and needs none: its transaction began by taking the one write lock.
-    events = list(Event.objects.unplanned().select_for_update(skip_locked=True)[:limit])
+    events = _next_events(limit)
     adjustments = list(Adjustment.objects.unplanned().select_for_update(skip_locked=True)[:limit])
     if not events and not adjustments:
         return 0
@@ -55,22 +60,37 @@ def plan_batch(now: datetime, limit: int = PLAN_BATCH) -> int:
     conversions = [event for event in events if event.name != REFUND_EVENT]
     moves, refunded = _plan_conversions(conversions, accounts, mappings, now)
     failpoints.reach(failpoints.HALF_PLANNED)
-    moves += _plan_corrections(events, adjustments, refunded, accounts, mappings, now)
+    every = _with_removed(accounts)
+    moves += _plan_corrections(events, adjustments, refunded, every, _mappings_of(every), now)
     Event.objects.filter(pk__in=among([event.pk for event in events])).update(planned_at=now)
     Adjustment.objects.filter(pk__in=among([each.pk for each in adjustments])).update(planned_at=now)
     record_moves(moves, now)  # once and last, as everywhere: who has the counts' rows waits for nobody
     return len(events) + len(adjustments)
 
 
+def _next_events(limit: int) -> list[Event]:
+    """Lock and return the next events, without what no planning asks for."""
+    rows = Event.objects.unplanned().select_for_update(skip_locked=True).values_list(*_OF_EVENTS)[:limit]
+    return [stored_row(Event, dict(zip(_OF_EVENTS, values, strict=True)), rows.db) for values in rows]
+
+
 def _accounts_of(site_ids: Collection[int]) -> _Accounts:
     """Lock the sites, in one order, and return their active accounts."""
     locked = Site.objects.select_for_update(no_key=True).filter(pk__in=site_ids).order_by("pk")
     sites = {site.pk: site for site in locked}
-    by_site: dict[int, list[AdAccount]] = defaultdict(list)
+    by_site: dict[int, list[AdAccount]] = {pk: [] for pk in sites}
     for account in AdAccount.objects.active().filter(site__in=sites).order_by("pk"):
         account.site = sites[account.site_id]
         by_site[account.site_id].append(account)
     return by_site
+
+
+def _with_removed(accounts: _Accounts) -> _Accounts:
+    """Return the sites' accounts with those that were removed: corrections of what they were sent are kept."""
+    every = {site_id: list(its) for site_id, its in accounts.items()}
+    for account in AdAccount.objects.filter(site__in=accounts, is_active=False).order_by("pk"):
+        every[account.site_id].append(account)
+    return every
 
 
 def _mappings_of(accounts: _Accounts) -> _Mappings:
@@ -102,15 +122,15 @@ def _store(meeting: Meeting) -> None:
         row.original = row.original  # its key is known by now
     insert_deliveries(pointing)
     change_deliveries(meeting.changed.values(), CHANGED_BY_MEETING)
-    change_deliveries(meeting.revalued, ("order_value", "order_source"))
+    change_deliveries(meeting.revalued, ("order_value", "order_currency", "order_source"))
 
 
 def _drafts(
     events: Sequence[Event], accounts: _Accounts, mappings: _Mappings, now: datetime, waits: Settle
 ) -> list[Delivery]:
     clicks = resolve_clicks(
-        [event for event in events if event.site_id in accounts],
-        {site_id: its[0].site for site_id, its in accounts.items()},
+        [event for event in events if accounts.get(event.site_id)],
+        {site_id: its[0].site for site_id, its in accounts.items() if its},
     )
     return [
         draft(event, account, mappings.get((account.pk, event.name)), clicks[event.pk], now, waits)
@@ -130,7 +150,7 @@ def _plan_corrections(
     """Let refunds and adjustments meet their conversions: those of this batch, and those that waited for its orders."""
     refunds = [event for event in events if event.name == REFUND_EVENT]
     store_refunds(refunds, accounts, mappings, now)
-    to_settle = attach(refunded | _orders(refunds, accounts), now)
+    to_settle = attach(refunded | _orders(refunds, accounts), mappings, now)
     to_correct = [*adjustments, *waiting_adjustments(events)] if events else adjustments
     statements = adjustment_statements(to_correct, accounts)
     write_down(statements, now)

@@ -137,14 +137,17 @@ def _wait_for_company(listed: Sequence[int], now: datetime) -> bool:
 
 
 def _in_turn(due: QuerySet[Delivery], operation: Operation) -> QuerySet[Delivery]:
-    """Return what the operation carries: of corrections the next of each conversion, once that is delivered."""
+    """Return what the operation carries: of corrections the next of each conversion, once that is at rest.
+
+    One that was refused at last has open corrections only where it may have arrived before.
+    """
     due = due.filter(kind__in=operation.kinds)
     if operation is Operation.CONVERSIONS:
         return due
     before = Delivery.objects.filter(
         original=OuterRef("original"), status__in=WAITING, adjustment_time__lt=OuterRef("adjustment_time")
     ).exclude(kind=Kind.CONVERSION)
-    return due.filter(original__status=Status.DELIVERED).exclude(Exists(before))
+    return due.filter(original__status__in=(Status.DELIVERED, Status.FAILED)).exclude(Exists(before))
 
 
 @transaction.atomic

@@ -7,9 +7,13 @@ from typing import Any
 
 from django.utils import timezone
 
+from forwarding.hands.actions import apply
+from forwarding.hands.rules import Action
 from forwarding.models import DailyCount, Delivery, Hold, Kind, Skip, Status
 from forwarding.rows.counts import rebuild
 from ingest.models import Adjustment
+from integrations.connecting import add_accounts, remove_account
+from integrations.microsoft_ads.emulator.world import SEARCH_US
 from tests.road.road import RoadTestCase, purchase
 
 ORDER = "HP-1"
@@ -186,6 +190,19 @@ class TestBeforeTheSend(CorrectionsTestCase):
         self.assertEqual((self.fate(event_id), self.sent()), (("skipped", "applied"), []))
         self.assertEqual(Delivery.objects.get(kind=Kind.CONVERSION).value, Decimal(70))
 
+    def test_a_cancellation_that_is_taken_back_waits_as_before(self) -> None:
+        apply(Action.HOLD, Delivery.objects.all(), self.alice, timezone.now())
+        self.adjust("restate", "40.00")
+        earlier = self.clock
+        self.refund("100.00")
+        self.go()
+        self.assertEqual(Delivery.objects.get(kind=Kind.CONVERSION).skip_reason, Skip.CANCELLED)
+        self.clock = earlier - timedelta(seconds=30)
+        self.adjust("restate", "150.00")
+        self.go()
+        row = Delivery.objects.get(kind=Kind.CONVERSION)
+        self.assertEqual((row.status, row.value, row.hold_reason), (Status.PENDING, Decimal(50), Hold.BY_HAND))
+
     def test_a_full_refund_cancels_it_and_the_order_stays_taken(self) -> None:
         self.refund(None)
         self.go()
@@ -193,6 +210,70 @@ class TestBeforeTheSend(CorrectionsTestCase):
         self.go()
         reasons = Delivery.objects.filter(kind=Kind.CONVERSION).order_by("pk").values_list("skip_reason", flat=True)
         self.assertEqual(list(reasons), [Skip.CANCELLED, Skip.SAME_ORDER])
+
+
+class TestWhoMayCorrect(CorrectionsTestCase):
+    def test_a_page_cannot_refund(self) -> None:
+        self.buy()
+        self.go()
+        event = purchase(name="refund", transaction_id=ORDER, value=None, currency=None, msclkid=None)
+        url, headers = f"/v1/{self.site.write_key}/events", {"Origin": "https://shop.example"}
+        self.client.post(url, {"events": [event]}, content_type="application/json", headers=headers)
+        self.go()
+        self.assertEqual((self.booked(), self.fate(event["event_id"])), ([Decimal(100)], ("skipped", "public_key")))
+
+
+class TestWhichConversion(CorrectionsTestCase):
+    def test_a_refund_without_a_currency_is_in_its_orders(self) -> None:
+        self.buy(currency="EUR")
+        self.go()
+        self.refund("30.00", currency=None)
+        self.go()
+        self.assertEqual(self.booked(), [Decimal(70)])
+
+    def test_a_refund_goes_to_its_own_goal_whichever_came_first(self) -> None:
+        self.map("qualified_lead", "Trade enquiry")
+        for names in (("qualified_lead", "purchase"), ("purchase", "qualified_lead")):
+            with self.subTest(first=names[0]):
+                order = uuid.uuid4().hex
+                self.post(purchase(name=names[0], transaction_id=order, value="100.00"))
+                self.go()
+                self.refund("30.00", transaction_id=order)
+                self.go()
+                self.post(purchase(name=names[1], transaction_id=order, value="100.00"))
+                self.go()
+                counted = {row.goal_name: row.effective_value() for row in self.microsoft.bookings[-2:]}
+                self.assertEqual(counted, {"Purchase": Decimal(70), "Trade enquiry": Decimal(100)})
+
+    def test_a_refund_follows_its_order_to_a_goal_that_was_mapped_before(self) -> None:
+        self.buy()
+        self.go()
+        for name in ("purchase", "refund"):
+            self.map(name, "Trade enquiry")
+        self.refund("30.00")
+        self.go()
+        self.assertEqual(self.booked(), [Decimal(70)])
+
+    def test_an_adjustment_names_an_order_by_any_of_its_events(self) -> None:
+        first = purchase(transaction_id=ORDER, msclkid=None)
+        self.post(first)
+        self.adjust("retract", transaction_id="", event_id=first["event_id"])
+        self.go()
+        self.buy()
+        self.go()
+        self.assertEqual(self.microsoft.bookings, [])
+
+    def test_what_comes_while_its_account_is_removed_is_sent_when_it_is_added_again(self) -> None:
+        self.buy()
+        self.go()
+        remove_account(self.account, self.alice, timezone.now())
+        self.refund("30.00")
+        self.adjust("restate", "90.00")
+        self.go()
+        self.assertEqual(self.booked(), [Decimal(100)])
+        add_accounts(self.account.connection, [SEARCH_US], self.alice, timezone.now())
+        self.go()
+        self.assertEqual(self.booked(), [Decimal(90)])
 
 
 class TestBeforeTheOrder(CorrectionsTestCase):
@@ -260,15 +341,41 @@ class TestSequence(CorrectionsTestCase):
             self.go()
         self.assertEqual(self.booked(), [Decimal(70)])
 
-    def test_it_is_dropped_when_its_conversion_is_refused_for_good(self) -> None:
+    def refuse(self) -> None:
+        """Have the conversion refused for good now, whatever became of it before."""
+        self.microsoft.fault("OfflineConversions/Apply", "partial_error", code=5610, error_code="X", indexes=[0])
+        Delivery.objects.filter(kind=Kind.CONVERSION).update(next_attempt_at=timezone.now())
+        self.go()
+
+    def test_it_is_dropped_when_its_conversion_was_refused_for_good(self) -> None:
+        self.enterContext(self.settings(CLICK_SETTLE_SECONDS=7200))
+        self.buy()
+        self.go()
+        self.refuse()
+        event_id = self.refund("30.00")
+        self.go()
+        self.assertEqual(self.fate(event_id), ("skipped", "not_forwarded"))
+
+    def test_it_goes_out_when_its_conversion_was_refused_after_microsoft_had_booked_it(self) -> None:
+        self.enterContext(self.settings(ADJUSTMENT_SETTLE_SECONDS=0))
         self.microsoft.fault("OfflineConversions/Apply", "close_after")
         self.buy()
         self.go()
-        event_id = self.refund("30.00")
+        self.refund("30.00")
         self.go()
-        Delivery.objects.filter(kind=Kind.CONVERSION).update(status=Status.FAILED, next_attempt_at=None)
+        self.refuse()
         self.go()
-        self.assertEqual(self.fate(event_id), ("skipped", "not_forwarded"))
+        self.assertEqual(self.booked(), [Decimal(70)])
+
+    def test_what_a_person_holds_back_is_not_let_go_by_a_newer_refund(self) -> None:
+        self.buy()
+        self.go()
+        self.refund("30.00")
+        self.go()
+        apply(Action.HOLD, Delivery.objects.filter(kind=Kind.RESTATE), self.alice, timezone.now())
+        self.refund("10.00")
+        self.go()
+        self.assertEqual((self.correction().hold_reason, self.correction().value), (Hold.BY_HAND, Decimal(60)))
 
     def test_a_newer_one_waits_while_an_older_one_is_in_the_dark(self) -> None:
         self.enterContext(self.settings(ADJUSTMENT_SETTLE_SECONDS=0))

@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from forwarding.models import Correction, Delivery, Hold, Kind, Said, Skip, Status
 from ingest.models import ConfirmMode
+from integrations.mapping import Rule, set_mapping
 from integrations.models import ConversionGoal
 from tests.road.road import RoadTestCase, purchase
 
@@ -124,6 +125,17 @@ class TestBeforeTheSend(MeetingTestCase):
                     report()
                     self.go()
                 self.assertEqual(set(Delivery.objects.values_list("skip_reason", flat=True)), {Skip.NO_CONSENT})
+
+    def test_a_goal_with_a_fixed_value_knows_what_the_order_is_worth_in_the_backends_currency(self) -> None:
+        goal = self.account.goals.get(name="Purchase")
+        set_mapping(self.account, "purchase", Rule(goal.goal_id, Decimal(5)), self.alice, timezone.now())
+        self.map("refund", "Purchase")
+        self.browser()
+        self.go()
+        for name in ("purchase", "refund"):
+            self.backend(name=name, value="45.00", currency="EUR")
+            self.go()
+        self.assertEqual(self.standing().skip_reason, Skip.CANCELLED)
 
     def test_what_is_on_its_way_is_left_alone(self) -> None:
         self.enterContext(self.settings(CLICK_SETTLE_SECONDS=0))
