@@ -14,8 +14,6 @@ EXPIRED = "token_expired"
 ENOUGH_FAULTS = 15
 TIMEOUT_SECONDS = 10.0
 PAGE_ROWS = 5000
-# One call in ten, and never two on each other's heels: the second would meet the retry of the first.
-PASS_FEWEST, PASS_MOST = 3, 13
 # Microsoft's own words for "not now": internal error, execution failed, concurrent change, uploads not applied.
 PASSING = ((0, "InternalError"), (202, "ApiExecutionError"), (5612, "OfflineConversionsApplyFailed"))
 
@@ -23,10 +21,10 @@ Fault = dict[str, Any]
 
 
 class Microsoft:
-    """The emulator at an address."""
+    """The emulator at an address. Between faults it lets `passes` uploads pass, the fewest and the most."""
 
-    def __init__(self, address: str, rng: random.Random, timeout_seconds: float) -> None:
-        self.address, self._rng, self._timeout_seconds = address, rng, timeout_seconds
+    def __init__(self, address: str, rng: random.Random, timeout_seconds: float, passes: tuple[int, int]) -> None:
+        self.address, self._rng, self._timeout_seconds, self._passes = address, rng, timeout_seconds, passes
         self._last: dict[str, str] = {}  # the kind fed last, by operation
 
     def rows(self, of: str) -> Iterator[dict[str, Any]]:
@@ -52,7 +50,7 @@ class Microsoft:
         self._control("POST", "settings", times)
 
     def feed(self) -> None:
-        """See that faults wait for the calls to come, a tenth of them."""
+        """See that faults wait for the calls to come."""
         waiting = requests.get(f"{self.address}/_emulator/faults", timeout=TIMEOUT_SECONDS).json()["faults"]
         for operation in (APPLY, ADJUST, TOKEN):
             left = sum(fault["operation"] == operation for fault in waiting)
@@ -84,7 +82,7 @@ class Microsoft:
             *({"fault": kind} for kind in ("wrong_shape", "index_out_of_range")),
         ]
         fitting = [one for one in kinds if last != EXPIRED or one["fault"] != EXPIRED]
-        return rng.choice(fitting) | {"after": rng.randint(PASS_FEWEST, PASS_MOST)}
+        return rng.choice(fitting) | {"after": rng.randint(*self._passes)}
 
     def _of_sign_in(self) -> Fault:
         kinds: list[Fault] = [

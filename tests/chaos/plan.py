@@ -10,6 +10,8 @@ from cryptography.fernet import Fernet
 from integrations.microsoft_ads.emulator.books import CLIENT_ID, CLIENT_SECRET, DEVELOPER_TOKEN
 
 EVERY_SECONDS, QUICK_EVERY_SECONDS = (5.0, 20.0), (2.0, 4.0)
+# Uploads that pass between two faults: one in ten meets one, and in a quick run one in four, but no retry another.
+PASSES, QUICK_PASSES = (3, 13), (2, 4)
 WORKERS = 2  # processes that send, in each of the two workers
 # Waits that make ten minutes enough.
 WAITS = {
@@ -30,15 +32,16 @@ EMULATOR_SETTLE_SECONDS = 2
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is asked of a run. `environment` is the product's; `every_seconds` lie between hits.
+    """What is asked of a run. `environment` is the product's.
 
-    It may take `rest_seconds` after the last trouble until nothing is under way any more.
+    `every_seconds` lie between hits, and `passes` uploads between faults. It may take `rest_seconds` after the last trouble until nothing is under way any more.
     """
 
     seconds: float
     rate: float
     seed: int
     every_seconds: tuple[float, float]
+    passes: tuple[int, int]
     environment: Mapping[str, str]
     web_port: int
     emulator_port: int
@@ -84,6 +87,7 @@ def make_plan(
         rate=rate,
         seed=seed,
         every_seconds=QUICK_EVERY_SECONDS if is_quick else EVERY_SECONDS,
+        passes=QUICK_PASSES if is_quick else PASSES,
         environment=environment,
         web_port=web,
         emulator_port=emulator,

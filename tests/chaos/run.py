@@ -51,7 +51,7 @@ class Run:
         """Do all of it; return the violations. Whoever calls ends the machine."""
         plan = self.plan
         self.microsoft = Microsoft(
-            f"http://127.0.0.1:{plan.emulator_port}", random.Random(plan.seed), plan.timeout_seconds
+            f"http://127.0.0.1:{plan.emulator_port}", random.Random(plan.seed), plan.timeout_seconds, plan.passes
         )
         self._start()
         later = min(MOST_LATER_SECONDS, plan.seconds / 3)
