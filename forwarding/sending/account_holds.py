@@ -10,14 +10,15 @@ from django.db.models import Q, QuerySet
 from forwarding.models import Hold
 from forwarding.sending import developer_token
 from forwarding.sending.breaker import account_wait
+from forwarding.sending.retry import ACCESS_WAIT
 from forwarding.sending.small_calls import after_call
 from integrations.microsoft_ads.errors import MicrosoftAdsError, WhatToDo
 from integrations.models import AdAccount, Connection
 
 # What stops a whole account, for how long before it is asked again, and under which name.
 _HOLDS = {
-    WhatToDo.PERMISSION: (Hold.PERMISSION, timedelta(hours=1)),
-    WhatToDo.ACCOUNT: (Hold.ACCOUNT_INACTIVE, timedelta(hours=1)),
+    WhatToDo.PERMISSION: (Hold.PERMISSION, ACCESS_WAIT),
+    WhatToDo.ACCOUNT: (Hold.ACCOUNT_INACTIVE, ACCESS_WAIT),
     WhatToDo.OPERATOR: (Hold.OPERATOR, timedelta(minutes=15)),
     # Renewed and refused again: most likely our developer token, so nobody is told to sign in again.
     WhatToDo.RENEW_TOKEN: (Hold.OPERATOR, timedelta(minutes=15)),
@@ -75,12 +76,16 @@ def hold_account(account: AdAccount, what: WhatToDo, error: MicrosoftAdsError | 
         mine.update(failed_calls=0)
         if error is not None and developer_token.is_ours(error):
             nobody_sends = developer_token.note_refusal(account, now)
-            # Then this account is as good as any other for the call that asks again.
-            mine.update(held_until=now + min(wait, nobody_sends or wait))
+            # Then this account is as good as any other for the call that asks again, unless it waits for more.
+            mine.filter(held_until=now + wait).update(held_until=now + min(wait, nobody_sends or wait))
 
 
 def hold(accounts: QuerySet[AdAccount], reason: Hold, until: datetime) -> None:
-    """Let accounts send nothing until then. Locked in one order, so that two who do this cannot block each other."""
+    """Let accounts send nothing until then; one that is held for longer stays so, with its own reason.
+
+    Locked in one order, so that two who do this cannot block each other.
+    """
     pks = list(accounts.order_by("pk").select_for_update(no_key=True).values_list("pk", flat=True))
-    AdAccount.objects.filter(pk__in=pks).update(hold_reason=reason, held_until=until)
-    logger.warning("%s accounts are held until %s: %s", len(pks), until.isoformat(), reason)
+    is_longer = Q(held_until=None) | Q(held_until__lt=until)
+    held = AdAccount.objects.filter(is_longer, pk__in=pks).update(hold_reason=reason, held_until=until)
+    logger.warning("%s accounts are held until %s: %s", held, until.isoformat(), reason)

@@ -15,6 +15,14 @@ from forwarding.times import CLOCK_MARGIN, expires_at
 from integrations.microsoft_ads.errors import WhatToDo
 
 UNKNOWN_ERROR_WAIT = timedelta(hours=1)
+# How long what Microsoft refused for its account or its sign-in waits before it is asked again.
+ACCESS_WAIT = timedelta(hours=1)
+# What is no row's own fault, even where Microsoft took others of the same call.
+_NOT_ITS_OWN = {
+    WhatToDo.PERMISSION: Hold.PERMISSION,
+    WhatToDo.ACCOUNT: Hold.ACCOUNT_INACTIVE,
+    WhatToDo.RECONNECT: Hold.RECONNECT,
+}
 
 Random = Callable[[], float]
 
@@ -70,8 +78,9 @@ def after_refusal(
     """Decide on one delivery that Microsoft refused by name. `attempts` counts this one too; `is_repeat` says
     that its last refusal was the same. A correction has an `adjustment_at`, which may lie ahead, too.
 
-    What a person can fix (a renamed goal, missing access, terms not accepted) fails too: trying again cannot help
-    before that. What looks like a fault of ours is kept for whoever runs this server.
+    What a person has to fix at the goal fails too: trying again cannot help before that. Missing access, or an account
+    that takes nothing now, is no fault of the row, which waits and is tried again. What looks like a fault of ours is
+    kept for whoever runs this server.
     """
     time_at = adjustment_at or conversion_at
     match what:
@@ -79,6 +88,8 @@ def after_refusal(
             return _later(now, wait_seconds(waits.ladder, attempts, uniform))
         case WhatToDo.THROTTLE:
             return _held(Hold.THROTTLED, now + timedelta(seconds=waits.throttle * (1 + uniform())))
+        case WhatToDo.PERMISSION | WhatToDo.ACCOUNT | WhatToDo.RECONNECT:
+            return _held(_NOT_ITS_OWN[what], now + ACCESS_WAIT)
         case WhatToDo.GOAL_TOO_NEW:
             return _held(Hold.GOAL_TOO_NEW, now + timedelta(seconds=waits.goal_settle))
         case WhatToDo.WAIT_FOR_TIME if time_at > now or not is_repeat:

@@ -13,6 +13,7 @@ from forwarding.models import Breaker, Delivery, Hold, Operation, Status, Upload
 from forwarding.planning.planner import plan_all
 from forwarding.rows.upload_rows import rows_of
 from forwarding.sending import developer_token
+from forwarding.sending.account_holds import hold, hold_account
 from forwarding.sending.breaker import account_wait, token_wait
 from forwarding.sending.claims import accounts_to_serve, claim
 from forwarding.sending.marking import record_answer, record_failure
@@ -133,6 +134,24 @@ class TestAccount(BacklogTestCase):
         self.end_with(UnexpectedAnswer("Away", what_to_do=WhatToDo.RETRY, http_status=503, retry_after_seconds=300))
         self.assertEqual(self.reloaded().held_until, self.now + timedelta(seconds=300))
 
+    def test_a_shorter_hold_of_all_accounts_of_the_sign_in_leaves_a_longer_one_as_it_is(self) -> None:
+        another = make_account(self.site, "7001")
+        self.end_with(UnexpectedAnswer("Away", what_to_do=WhatToDo.RETRY, http_status=503, retry_after_seconds=3600))
+        throttled = Fault("Slow", what_to_do=WhatToDo.THROTTLE, code=117, retry_after_seconds=60)
+        hold_account(another, WhatToDo.THROTTLE, throttled, self.now)
+        account = self.reloaded()
+        self.assertEqual(account.held_until, self.now + timedelta(hours=1))
+        self.assertEqual(account.hold_reason, Hold.UNAVAILABLE)
+        another.refresh_from_db()
+        self.assertEqual(another.hold_reason, Hold.THROTTLED)
+
+    def test_a_longer_hold_goes_before_a_shorter_one(self) -> None:
+        throttled = Fault("Slow", what_to_do=WhatToDo.THROTTLE, code=117, retry_after_seconds=60)
+        hold_account(self.account, WhatToDo.THROTTLE, throttled, self.now)
+        hold_account(self.account, WhatToDo.PERMISSION, None, self.now)
+        account = self.reloaded()
+        self.assertEqual((account.hold_reason, account.held_until), (Hold.PERMISSION, self.now + timedelta(hours=1)))
+
     def test_lifting_the_hold_by_hand_starts_the_count_anew(self) -> None:
         self.end_with(times=5)
         self.assertTrue(self.reloaded().lift_hold())
@@ -240,6 +259,15 @@ class TestDeveloperToken(CastTestCase):
         self.send(self.accounts[2], self.REFUSED, after)  # held no longer than everybody
         wait = Breaker.objects.get().open_until - after
         self.assertTrue(96 <= wait.total_seconds() <= 144)
+
+    def test_an_account_that_waits_for_something_longer_is_not_brought_forward_to_ask(self) -> None:
+        in_an_hour = self.NOW + timedelta(hours=1)
+        calls = [claim(account.pk, Operation.CONVERSIONS, self.NOW) for account in self.accounts[:3]]
+        hold(AdAccount.objects.filter(pk=self.accounts[2].pk), Hold.UNAVAILABLE, in_an_hour)
+        for upload in filter(None, calls):
+            self.end(upload, self.REFUSED)
+        self.assertEqual(AdAccount.objects.get(pk=self.accounts[2].pk).held_until, in_an_hour)
+        self.assertEqual(Breaker.objects.get().failures, 3)
 
     def test_the_rows_wait_and_burn_no_attempt(self) -> None:
         self.refuse_three()

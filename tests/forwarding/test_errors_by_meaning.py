@@ -228,10 +228,18 @@ class TestOneRowRefused(MeaningTestCase):
         self.assertEqual((row.hold_reason, row.error_code, row.error_symbol), (Hold.OPERATOR, *error))
         self.assertEqual(row.next_attempt_at, (row.expires_at or timezone.now()) - timedelta(minutes=1))
 
-    def test_an_account_is_not_held_for_a_row_beside_which_others_were_taken(self) -> None:
-        self.order()
-        self.refuse((106, "UserIsNotAuthorized"))
-        self.assertEqual((self.statuses(), self.held_for()), (["delivered", "failed"], ""))
+    def test_a_row_refused_for_its_account_waits_alone_beside_others_that_were_taken(self) -> None:
+        groups = ((Hold.PERMISSION, F_ACCESS), (Hold.ACCOUNT_INACTIVE, F_ACCOUNT[:2]), (Hold.RECONNECT, C[:1]))
+        for hold, error in ((hold, error) for hold, group in groups for error in self.each(group)):
+            self.order()
+            self.refuse(error)
+            self.assertEqual((self.statuses(), self.held_for()), (["delivered", "pending"], ""))
+            waiting = Delivery.objects.filter(status=Status.PENDING, attempts=0, hold_reason=hold)
+            [moment] = waiting.values_list("next_attempt_at", flat=True)
+            assert moment is not None
+            self.assertLess(abs(moment - timezone.now() - timedelta(hours=1)), timedelta(seconds=5))
+            self.go_once_more()
+            self.assertEqual((self.statuses(), waiting.exists()), (["delivered"] * 2, False))
 
 
 class TestWholeCallRefused(MeaningTestCase):

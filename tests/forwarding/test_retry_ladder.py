@@ -55,10 +55,17 @@ class TestLadder(SimpleTestCase):
 
 
 class TestRefusals(SimpleTestCase):
-    def test_what_is_permanent_or_a_persons_to_fix_fails(self) -> None:
-        for what in (WhatToDo.REFUSE, WhatToDo.EXPIRED, WhatToDo.GOAL, WhatToDo.ACCOUNT, WhatToDo.PERMISSION):
+    def test_what_is_permanent_or_to_be_fixed_at_the_goal_fails(self) -> None:
+        for what in (WhatToDo.REFUSE, WhatToDo.EXPIRED, WhatToDo.GOAL):
             with self.subTest(what):
                 self.assertEqual(refused(what), FAILED)
+
+    def test_what_is_the_accounts_or_the_sign_ins_fault_waits_an_hour_however_often_and_burns_no_attempt(self) -> None:
+        holds = {WhatToDo.PERMISSION: Hold.PERMISSION, WhatToDo.ACCOUNT: Hold.ACCOUNT_INACTIVE}
+        for what, hold in (holds | {WhatToDo.RECONNECT: Hold.RECONNECT}).items():
+            with self.subTest(what):
+                in_an_hour = Verdict(Status.PENDING, NOON + timedelta(hours=1), hold, burns_attempt=False)
+                self.assertEqual([refused(what), refused(what, attempts=9)], [in_an_hour] * 2)
 
     def test_microsofts_own_trouble_is_tried_again_however_often(self) -> None:
         verdict = refused(WhatToDo.RETRY, attempts=500)
