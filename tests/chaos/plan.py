@@ -34,7 +34,8 @@ EMULATOR_SETTLE_SECONDS = 2
 class Plan:
     """What is asked of a run. `environment` is the product's.
 
-    `every_seconds` lie between hits, and `passes` uploads between faults. It may take `rest_seconds` after the last trouble until nothing is under way any more.
+    `every_seconds` lie between hits, and `passes` uploads between faults. It may take `rest_seconds` after the last
+    trouble until nothing is under way any more.
     """
 
     seconds: float
