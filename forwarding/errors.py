@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
-from forwarding.models import WAITING, Delivery, Hold, Skip, Status
+from forwarding.models import WAITING, Delivery, Hold, Kind, Skip, Status
 from forwarding.sending.claims import EXPIRED_SYMBOL
 from forwarding.sending.dead_workers import WORKER_DIED
 from forwarding.sending.unserved import Unserved
@@ -389,6 +389,10 @@ def explain(delivery: Delivery) -> Words | None:
     if goal.gone_at is not None:
         cause = "The goal no longer exists in Microsoft Advertising."
         return Words(title, cause, "Map the event to another goal.", "mapping")
+    if goal.name != delivery.goal_name and delivery.kind != Kind.CONVERSION:
+        cause = f"The goal is called “{goal.name}” now, and Microsoft finds a conversion by the name it was sent with."
+        fix = f"Call the goal “{delivery.goal_name}” again in Microsoft Advertising until they are delivered."
+        return Words(title, cause, fix)
     if goal.name != delivery.goal_name:
         cause = f"The goal is called “{goal.name}” now, so the name that was sent no longer matches."
         return Words(title, cause, "New conversions go out under the new name.")

@@ -6,12 +6,14 @@ its key at Microsoft under the old name, and keeps it.
 
 import copy
 from collections import defaultdict
+from collections.abc import Sequence
 from datetime import datetime
 
 from django.db import transaction
 from django.db.models import F, Q, QuerySet
 
-from forwarding.models import WAITING, Attempt, Delivery, Hold, Kind, Status
+from forwarding.corrections.adjusting import settle
+from forwarding.models import WAITING, Attempt, Delivery, Hold, Kind, Skip, Status
 from forwarding.ringing import sweep_soon
 from forwarding.rows.counts import Move, record_moves
 from forwarding.rows.frozen import listed_in_open_uploads, sent_by_dead_workers
@@ -42,7 +44,9 @@ def read_goals(account: AdAccount, now: datetime) -> GoalSync:
         _release(free.filter(_IS_AVAILABLE, hold_reason=Hold.GOAL_MISSING), now)
         # What was never sent; `attempts` counts every call whose outcome is not known, too.
         _move_to_new_name(free.filter(attempts=0).exclude(goal_name=F("goal__name")), now)
-        _queue_again(Delivery.objects.filter(account=account, kind=Kind.CONVERSION), now)
+        refused = Delivery.objects.filter(account=account, status=Status.FAILED, error_code__in=GOAL_NAME_CODES)
+        _queue_again(refused.filter(kind=Kind.CONVERSION), sync.restored, now)
+        _correct_again(refused.exclude(kind=Kind.CONVERSION), sync.restored, now)
         # Microsoft answers for this account, so what it refused may be asked for again: one batch will tell.
         AdAccount.objects.filter(pk=account.pk, hold_reason__in=(Hold.PERMISSION, Hold.ACCOUNT_INACTIVE)).update(
             held_until=now
@@ -62,16 +66,28 @@ def _release(rows: QuerySet[Delivery], now: datetime) -> None:
     rows.update(hold_reason="", next_attempt_at=now, changed_at=now)
 
 
-def _queue_again(rows: QuerySet[Delivery], now: datetime) -> None:
-    """Send again, under the goal's new name, what Microsoft refused for its old one.
+def _queue_again(refused: QuerySet[Delivery], restored: Sequence[ConversionGoal], now: datetime) -> None:
+    """Send again what Microsoft refused for a goal's old name, or while the goal was not there.
 
     Only where every answer was a clear refusal: Microsoft has no such conversion then, under whatever name.
     """
-    refused = rows.filter(_IS_AVAILABLE, status=Status.FAILED, error_code__in=GOAL_NAME_CODES, expires_at__gt=now)
-    known = refused.exclude(goal_name=F("goal__name")).exclude(attempt_rows__outcome=Attempt.Outcome.UNKNOWN)
+    is_news = ~Q(goal_name=F("goal__name")) | Q(goal__in=restored)
+    known = refused.filter(_IS_AVAILABLE, is_news, expires_at__gt=now)
+    known = known.exclude(attempt_rows__outcome=Attempt.Outcome.UNKNOWN)
     _move_to_new_name(
         known, now, status=Status.PENDING, next_attempt_at=now, error_code=None, error_symbol="", error_message=""
     )
+
+
+def _correct_again(refused: QuerySet[Delivery], restored: Sequence[ConversionGoal], now: datetime) -> None:
+    """Open corrections again whose conversion was sent under the name that its goal has again: the ledger decides.
+
+    Under another name Microsoft could not find the conversion (api notes 3.8).
+    """
+    again = refused.filter(goal__in=restored, goal_name=F("goal__name"), expires_at__gt=now)
+    originals = set(again.values_list("original_id", flat=True))
+    again.update(status=Status.SKIPPED, skip_reason=Skip.SUPERSEDED, error_code=None, error_symbol="", error_message="")
+    record_moves(settle({pk for pk in originals if pk is not None}, now), now)
 
 
 def _move_to_new_name(rows: QuerySet[Delivery], now: datetime, **fields: object) -> None:

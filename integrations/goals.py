@@ -43,11 +43,15 @@ class RenamedGoal:
 
 @dataclass(frozen=True, slots=True)
 class GoalSync:
-    """What reading an account's goals brought: new or back again, renamed, no longer listed; `total` are there now."""
+    """What reading an account's goals brought: new or back again, renamed, no longer listed; `total` are there now.
+
+    `restored` take conversions under their name now and did not before: they were gone or paused, or called otherwise.
+    """
 
     added: tuple[ConversionGoal, ...]
     renamed: tuple[RenamedGoal, ...]
     gone: tuple[ConversionGoal, ...]
+    restored: tuple[ConversionGoal, ...]
     total: int
 
 
@@ -62,7 +66,7 @@ def sync_goals(account: AdAccount, now: datetime) -> GoalSync:
         locked = AdAccount.objects.select_for_update(no_key=True).get(pk=account.pk)
         if locked.goals_synced_at is not None and locked.goals_synced_at > now:
             # A reading that began later was faster: ours is the older news.
-            return GoalSync((), (), (), account.goals.filter(gone_at__isnull=True).count())
+            return GoalSync((), (), (), (), account.goals.filter(gone_at__isnull=True).count())
         is_first_reading = locked.goals_synced_at is None
         sync = _note(locked, found, first_seen_at=None if is_first_reading else now, now=now)
         locked.goals_synced_at = now
@@ -102,7 +106,7 @@ def _note(
     account: AdAccount, found: list[shapes.ConversionGoal], first_seen_at: datetime | None, now: datetime
 ) -> GoalSync:
     known = {goal.goal_id: goal for goal in account.goals.all()}
-    added, renamed, changed = [], [], []
+    added, renamed, changed, restored = [], [], [], []
     listed = [described for described in found if _is_storable(account, described)]
     for described in listed:
         goal = known.pop(described.goal_id, None)
@@ -115,15 +119,18 @@ def _note(
             added.append(goal)
         elif goal.name != described.name:
             renamed.append(RenamedGoal(goal, goal.name))
+        taken_as = goal.name if goal.is_available else None
         if _describe(goal, described):
             changed.append(goal)
+        if goal.pk is not None and goal.is_available and goal.name != taken_as:
+            restored.append(goal)
     gone = [goal for goal in known.values() if goal.gone_at is None]
     for goal in gone:
         goal.gone_at = now
     ConversionGoal.objects.bulk_create(goal for goal in added if goal.pk is None)
     ConversionGoal.objects.bulk_update([goal for goal in [*changed, *gone] if goal.pk], _UPDATED, batch_size=200)
     account.goals.filter(gone_at__isnull=True).update(synced_at=now)
-    return GoalSync(tuple(added), tuple(renamed), tuple(gone), len(listed))
+    return GoalSync(tuple(added), tuple(renamed), tuple(gone), tuple(restored), len(listed))
 
 
 def _is_storable(account: AdAccount, described: shapes.ConversionGoal) -> bool:

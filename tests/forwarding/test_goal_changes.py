@@ -4,6 +4,7 @@ from datetime import timedelta
 
 from django.utils import timezone
 
+from forwarding.errors import explain
 from forwarding.goal_changes import read_goals
 from forwarding.models import DailyCount, Delivery, Hold, Operation, Status, Upload
 from forwarding.planning.planner import plan_all
@@ -69,6 +70,53 @@ class TestRenamedGoal(RoadTestCase):
                     read_goals(self.account, timezone.now())
                 row.refresh_from_db()
                 self.assertEqual(row.hold_reason, hold)
+
+    def test_what_was_refused_while_the_goal_was_gone_goes_out_when_it_is_back(self) -> None:
+        self.go()  # the hour's reading comes before
+        self.microsoft.control("goals", {"id": GOAL_ID, "name": "Something else"})
+        self.post(purchase())
+        self.go()
+        self.microsoft.control("goals", {"id": GOAL_ID, "status": "Deleted"})
+        read_goals(self.account, timezone.now())
+        self.assertEqual(Delivery.objects.get().error_code, 5606)
+        self.microsoft.control("goals", {"id": GOAL_ID, "status": "Active", "name": "Purchase"})
+        read_goals(self.account, timezone.now())
+        self.go()
+        self.assertEqual(Delivery.objects.get().status, "delivered")
+
+    def test_a_refusal_that_a_reading_does_not_explain_is_not_repeated_for_ever(self) -> None:
+        self.go()
+        self.microsoft.fault(
+            "OfflineConversions/Apply",
+            "partial_error",
+            code=5606,
+            error_code="OfflineConversionNameInvalid",
+            indexes=[0],
+        )
+        self.post(purchase())
+        for _ in range(3):
+            self.go()
+        self.assertEqual(
+            (Delivery.objects.get().status, len(self.microsoft.calls("OfflineConversions/Apply"))), ("failed", 1)
+        )
+
+    def test_a_correction_waits_for_the_name_that_its_conversion_was_sent_with(self) -> None:
+        event = purchase(value="100.00")
+        self.post(event)
+        self.map("refund", "Purchase")
+        self.go()
+        self.microsoft.control("goals", {"id": GOAL_ID, "name": "Web purchase"})
+        self.post(purchase(name="refund", transaction_id=event["transaction_id"], value="30.00", msclkid=None))
+        self.go()
+        read_goals(self.account, timezone.now())
+        refund = Delivery.objects.get(kind="restate")
+        words = explain(refund)
+        self.assertEqual(refund.status, "failed")
+        self.assertIn("Call the goal “Purchase” again", words.fix if words else "")
+        self.microsoft.control("goals", {"id": GOAL_ID, "name": "Purchase"})
+        read_goals(self.account, timezone.now())
+        self.go()
+        self.assertEqual([row.effective_value() for row in self.microsoft.bookings], [70])
 
     def test_the_counts_move_with_it(self) -> None:
         self.post(purchase())
