@@ -30,8 +30,10 @@ def store_refunds(
     now: datetime,
 ) -> None:
     """Store a row and a ledger line for each refund and each account of its site, waiting for its order or skipped."""
-    rows, lines = [], []
     pairs = [(event, account) for event in refunds for account in accounts.get(event.site_id, ())]
+    if not pairs:
+        return
+    rows, lines = [], []
     in_removed = {(account.pk, event.transaction_id) for event, account in pairs if not account.is_active}
     known = set(Delivery.objects.filter(pk__in=of_orders(in_removed)).values_list("account_id", "transaction_id"))
     for event, account in pairs:
