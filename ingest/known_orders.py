@@ -1,4 +1,4 @@
-"""What ingest's own rows say of the orders that a batch of adjustments names: seven queries, whatever its size.
+"""What ingest's own rows say of the orders that a batch of adjustments names: eleven queries, whatever its size.
 
 Look-ups by a column that may be empty exclude the empty text, or its partial index would not serve a list of ids.
 """
@@ -6,12 +6,14 @@ Look-ups by a column that may be empty exclude the empty text, or its partial in
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from decimal import Decimal
 from itertools import chain
 from typing import NamedTuple
 
-from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models import Exists, Max, OuterRef, QuerySet
 
-from ingest.models import Adjustment, AdjustmentType, Event
+from ingest.models import REFUND_EVENT, Adjustment, AdjustmentType, Event, Source
 from ingest.parsing import AdjustmentRow
 
 
@@ -22,6 +24,10 @@ class Order(NamedTuple):
     event_id: str = ""
 
 
+# Since when an order is gone that was given back as a whole: that takes every total with it, earlier ones too.
+ALWAYS = datetime.min.replace(tzinfo=UTC)
+
+
 @dataclass(frozen=True)
 class KnownOrders:
     """What was stored before. Of an order that has not arrived at most its retraction is known."""
@@ -30,6 +36,7 @@ class KnownOrders:
     transaction_of: Mapping[str, str] = field(default_factory=dict)  # of events that were named by their id
     currencies: Mapping[Order, set[str]] = field(default_factory=dict)  # of the events that gave the order a value
     retracted: set[Order] = field(default_factory=set)
+    refunded_since: Mapping[Order, datetime] = field(default_factory=dict)  # by refunds that left nothing of it
 
     def order_of(self, row: AdjustmentRow) -> Order:
         """Return the order that a row is about, the same one however it is named."""
@@ -51,7 +58,8 @@ def known_orders(rows: Sequence[AdjustmentRow]) -> KnownOrders:
         set(known.values_list("adjustment_id", flat=True)),
         transaction_of,
         _currencies(of_orders, named.filter(transaction_id="")),
-        _retracted(adjustments.filter(type=AdjustmentType.RETRACT), of_orders, transaction_ids, event_ids),
+        _adjusted(adjustments.filter(type=AdjustmentType.RETRACT), of_orders, transaction_ids, event_ids),
+        _refunded_since(of_orders, adjustments.filter(type=AdjustmentType.RESTATE)),
     )
 
 
@@ -66,14 +74,60 @@ def _currencies(of_orders: QuerySet[Event], alone: QuerySet[Event]) -> dict[Orde
     return currencies
 
 
-def _retracted(
-    retractions: QuerySet[Adjustment], of_orders: QuerySet[Event], transaction_ids: set[str], event_ids: set[str]
+def _adjusted(
+    adjustments: QuerySet[Adjustment], of_orders: QuerySet[Event], transaction_ids: set[str], event_ids: set[str]
 ) -> set[Order]:
-    """Return the orders that were retracted by their own id, by the event's, or by that of another of their events."""
-    by_transaction = retractions.filter(transaction_id__in=transaction_ids).exclude(transaction_id="")
-    by_event = retractions.exclude(event_id="")
+    """Return the orders that were adjusted by their own id, by the event's, or by that of another of their events."""
+    by_transaction = adjustments.filter(transaction_id__in=transaction_ids).exclude(transaction_id="")
+    by_event = adjustments.exclude(event_id="")
     by_another = of_orders.filter(Exists(by_event.filter(event_id=OuterRef("event_id"))))
     transactions = (rows.values_list("transaction_id", flat=True) for rows in (by_transaction, by_another))
     return {Order(transaction_id) for transaction_id in chain.from_iterable(transactions)} | {
         Order("", event_id) for event_id in by_event.filter(event_id__in=event_ids).values_list("event_id", flat=True)
     }
+
+
+def _refunded_since(of_orders: QuerySet[Event], restatements: QuerySet[Adjustment]) -> dict[Order, datetime]:
+    """Return the orders of which the backend's refunds leave nothing, whichever of their events stands for them.
+
+    Refunds are added up where all values of the order are in one currency and nobody said a new total of it.
+    """
+    refunds = of_orders.filter(name=REFUND_EVENT, source__in=(Source.SERVER, Source.IMPORT))
+    given_back: dict[str, list[tuple[datetime, Decimal, str]]] = defaultdict(list)
+    since: dict[Order, datetime] = {}
+    for transaction_id, at, value, currency in refunds.values_list(
+        "transaction_id", "occurred_at", "value", "currency"
+    ):
+        if value is None:
+            since[Order(transaction_id)] = ALWAYS
+        else:
+            given_back[transaction_id].append((at, value, currency))
+    if not given_back:
+        return since
+    its_events = of_orders.filter(transaction_id__in=given_back)
+    is_restated = _adjusted(restatements, its_events, set(given_back), set())
+    for transaction_id, (worth, currency) in _worths(its_events).items():
+        order = Order(transaction_id)
+        alike = sorted((at, value) for at, value, its in given_back[transaction_id] if its == currency)
+        used_up_at = _used_up_at(worth, alike)
+        if used_up_at is not None and order not in is_restated:
+            since.setdefault(order, used_up_at)
+    return since
+
+
+def _worths(of_orders: QuerySet[Event]) -> dict[str, tuple[Decimal, str]]:
+    """Return the most that an event said each order is worth, and its currency, where they agree on that."""
+    valued = of_orders.filter(value__isnull=False).exclude(name=REFUND_EVENT)
+    worths: dict[str, list[tuple[Decimal, str]]] = defaultdict(list)
+    for transaction_id, currency, worth in valued.values_list("transaction_id", "currency").annotate(Max("value")):
+        worths[transaction_id].append((worth, currency))
+    return {transaction_id: its[0] for transaction_id, its in worths.items() if len(its) == 1}
+
+
+def _used_up_at(worth: Decimal, refunds: Sequence[tuple[datetime, Decimal]]) -> datetime | None:
+    """Return when refunds, in the order of their times, had taken all of an order; None while something is left."""
+    for at, value in refunds:
+        worth -= value
+        if value and worth <= 0:
+            return at
+    return None

@@ -55,7 +55,7 @@ REFUSALS = {
     "type_unknown": "type is either restate, which says the order's new total, or retract.",
     "value_of_retract": "A retraction takes the whole order back and has no value; restate says a new total.",
     "currency_differs": "A new total is in its order's currency: {}.",
-    "already_retracted": "The order was retracted before, and nothing follows a retraction.",
+    "already_retracted": "The order was retracted or refunded in full before, and no total follows that.",
     "conflict": "Something else was accepted under this id before. That stays.",
 }
 

@@ -1,16 +1,18 @@
 """What is known of an order speaks for or against an adjustment of it."""
 
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
 from django.test import SimpleTestCase
 
 from ingest.judging import Outcome, Refusal, judge
-from ingest.known_orders import KnownOrders, Order
+from ingest.known_orders import ALWAYS, KnownOrders, Order
 from ingest.parsing import AdjustmentRow
 from tests.cast import NOON
 
 RETRACTED = Refusal("type", "already_retracted")
+DUPLICATE = Outcome.DUPLICATE
 NOTHING = KnownOrders()
 
 
@@ -38,12 +40,12 @@ class RetractionTests(SimpleTestCase):
 
     def test_nothing_follows_a_retraction(self) -> None:
         known = KnownOrders(retracted={Order("1042")})
-        self.assertEqual(judge([row("a"), row("b", None)], known), [RETRACTED, Outcome.DUPLICATE])
+        self.assertEqual(judge([row("a"), row("b", None)], known), [RETRACTED, DUPLICATE])
         self.assertEqual(judge([row("c", transaction_id="1043")], known), [None])
 
     def test_the_items_of_a_batch_count_in_their_order(self) -> None:
         batch = [row("a"), row("b", None), row("c"), row("d", None), row("e", transaction_id="1043")]
-        self.assertEqual(judge(batch, NOTHING), [None, None, RETRACTED, Outcome.DUPLICATE, None])
+        self.assertEqual(judge(batch, NOTHING), [None, None, RETRACTED, DUPLICATE, None])
 
     def test_an_order_is_the_same_however_it_is_named(self) -> None:
         known = KnownOrders(transaction_of={"e-1": "1042"})
@@ -64,6 +66,18 @@ class RetractionTests(SimpleTestCase):
     def test_what_is_refused_does_not_take_its_id(self) -> None:
         known = KnownOrders(retracted={Order("1042")})
         self.assertEqual(judge([row("a"), row("a", transaction_id="1043")], known), [RETRACTED, None])
+
+
+class RefundTests(SimpleTestCase):
+    def test_no_total_follows_refunds_that_left_nothing_but_a_retraction_does(self) -> None:
+        for since in (ALWAYS, NOON):
+            known = KnownOrders(refunded_since={Order("1042"): since})
+            self.assertEqual(judge([row("a"), row("b", None), row("c", None)], known), [RETRACTED, None, DUPLICATE])
+
+    def test_a_total_of_a_time_before_them_may_leave_something_and_so_may_all_that_follow_it(self) -> None:
+        known = KnownOrders(refunded_since={Order("1042"): NOON})
+        before = row("a", "80", occurred_at=NOON - timedelta(hours=1))
+        self.assertEqual(judge([row("b"), before, row("c")], known), [RETRACTED, None, None])
 
 
 class CurrencyTests(SimpleTestCase):
