@@ -1,15 +1,18 @@
 """The documents tell the truth: what the code has is named, and what is named is there."""
 
 import ast
+import gzip
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import PurePosixPath
 from urllib.parse import unquote
+from uuid import uuid4
 
 from django.conf import settings
 from django.test import SimpleTestCase, override_settings
 
 from convultra.checks import microsoft_credentials_are_set
+from dashboard.frame import _ORGANISATION_PAGES, _SET_UP_PAGES, _SITE_PAGES, url_or_nothing
 from tests.structure.sources import ROOMS, ROOT, read, tracked_files
 
 READERS = {"_base_address", "_fernet_keys", "_seconds", "_whole_number"}
@@ -153,6 +156,18 @@ class ReadmeTests(SimpleTestCase):
         links = {link.partition("#")[0] for link in LINK.findall(read("README.md"))}
         self.assertEqual([path for path, _ in pages() if path != "README.md" and path not in links], [])
 
+    def test_the_pages_that_are_not_there_yet_are_those_that_the_navigation_leaves_out(self) -> None:
+        said = not_done_yet("Pages").split(". ")[0]
+        of_a_site, of_everybody = (*_SITE_PAGES, *_SET_UP_PAGES), _ORGANISATION_PAGES
+        missing = {page.label for page in of_a_site if not url_or_nothing(page.key, uuid4())}
+        missing |= {page.label for page in of_everybody if not url_or_nothing(page.key)}
+        self.assertEqual({page.label for page in (*of_a_site, *of_everybody) if page.label in said}, missing)
+
+    def test_the_sdk_is_as_large_as_it_says(self) -> None:
+        [said] = re.findall(r"([\d.]+) kB with gzip", not_done_yet("A smaller SDK"))
+        sdk = (ROOT / "static/sdk/convultra.v1.js").read_bytes()
+        self.assertAlmostEqual(float(said), len(gzip.compress(sdk)) / 1000, delta=0.1)
+
 
 class EveryFileTests(SimpleTestCase):
     def test_every_link_between_documents_leads_somewhere(self) -> None:
@@ -168,6 +183,12 @@ class EveryFileTests(SimpleTestCase):
     def test_a_directory_of_somebodys_machine_is_found(self) -> None:
         for directory in ("work", "farm", "home", "root", "tmp"):
             self.assertTrue(machine_paths("ingest/views.py", f'open("/{directory}/x")'), directory)
+
+
+def not_done_yet(thing: str) -> str:
+    """Return what the README says of one thing that this release does not do yet."""
+    section = read("README.md").split("## What this release does not do yet\n")[1].split("\n## ")[0]
+    return next(entry for entry in section.split("\n- **") if entry.startswith(thing))
 
 
 def flat(lists: Iterable[list[str]]) -> list[str]:
