@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from django.db import transaction
 
 from forwarding.corrections.adjusting import release
-from forwarding.planning.confirmation import give_up_unconfirmed
+from forwarding.planning.confirmation import end_waits
 from forwarding.planning.planner import plan_all
 from forwarding.sending.claims import accounts_to_serve, expire
 from integrations.models import AdAccount, Connection
@@ -36,7 +36,8 @@ def sweep(now: datetime, ring: ForAccount, read_goals: ForAccount, plan_batches:
     expired = 0
     while batch := expire(now):
         expired += batch
-    give_up_unconfirmed(now)
+    while end_waits(now):
+        pass
     release(now)
     to_read = _accounts_to_read(now)
     for account_id in to_read:

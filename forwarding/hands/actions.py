@@ -10,13 +10,12 @@ import logging
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
 from itertools import groupby
 from operator import itemgetter
 from typing import NamedTuple
 
-from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import transaction
 from django.db.models import QuerySet
@@ -24,9 +23,8 @@ from django.db.models import QuerySet
 from forwarding.corrections.adjusting import correct_by_hand, parked_until, settle
 from forwarding.errors import account_stop
 from forwarding.hands.rules import Action, Facts, WhyNot, moves_to, value_now, why_not
-from forwarding.models import WAITING, ClickSource, Delivery, Hold, Kind, Said, Skip, Status, dedupe_key
-from forwarding.planning.click_resolution import FoundClick
-from forwarding.planning.conversions import Settle, awaits_confirmation, first_attempt
+from forwarding.models import WAITING, Delivery, Hold, Kind, Said, Skip, Status, dedupe_key
+from forwarding.planning.conversions import Settle, awaits_confirmation, wait
 from forwarding.planning.free_seconds import shift_to_free_seconds
 from forwarding.ringing import sweep_soon
 from forwarding.rows.changing import change_deliveries
@@ -156,7 +154,7 @@ def judge(
     now: datetime,
     value: Decimal | None = None,
 ) -> list[Judged]:
-    """Judge rows by `hand_rules.why_not`. They come with `account` and its connection, `event` and `goal`."""
+    """Judge rows by `rules.why_not`. They come with `account` and its connection, `event` and `goal`."""
     facts = facts_of(rows, on_their_way, now)
     return [Judged(row, facts[row.pk], why_not(action, row, facts[row.pk], now, value)) for row in rows]
 
@@ -281,18 +279,12 @@ def _let_go(one: Judged, now: datetime) -> None:
         row.next_attempt_at, row.hold_reason = parked_until(row, now), Hold.ORIGINAL_PENDING
     if row.kind != Kind.CONVERSION or row.goal is None:
         return
-    click = FoundClick(row.msclkid, ClickSource(row.click_source), row.clicked_at)
-    at, hold = first_attempt(row.event, row.goal, click, now, _waits())
     site = row.account.site
-    if hold != Hold.GOAL_MISSING and _is_unconfirmed(row):
-        confirmed_by = row.created_at + site.confirm_wait
-        if at < confirmed_by or site.confirm_mode == ConfirmMode.REQUIRE:
-            at, hold = max(at, confirmed_by), Hold.CONFIRMATION
-    row.next_attempt_at, row.hold_reason = at, hold or ""
-
-
-def _waits() -> Settle:
-    return Settle(timedelta(seconds=settings.CLICK_SETTLE_SECONDS), timedelta(seconds=settings.GOAL_SETTLE_SECONDS))
+    confirmed_by = row.created_at + site.confirm_wait
+    if _is_unconfirmed(row) and (confirmed_by > now or site.confirm_mode == ConfirmMode.REQUIRE):
+        row.next_attempt_at, row.hold_reason = max(now, confirmed_by), Hold.CONFIRMATION
+    else:
+        wait(row, now, Settle.from_settings())
 
 
 def _is_unconfirmed(row: Delivery) -> bool:

@@ -8,6 +8,8 @@ import uuid
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from django.conf import settings
+
 from forwarding.models import NO_LANE, ClickSource, Delivery, Hold, Skip, Status, dedupe_key
 from forwarding.planning.click_resolution import FoundClick
 from forwarding.rows.instances import defaults_of, new_row
@@ -29,6 +31,11 @@ class Settle:
 
     click: timedelta
     goal: timedelta
+
+    @classmethod
+    def from_settings(cls) -> "Settle":
+        """Return what this installation waits for."""
+        return cls(timedelta(seconds=settings.CLICK_SETTLE_SECONDS), timedelta(seconds=settings.GOAL_SETTLE_SECONDS))
 
 
 def has_consent(event: Event, site: Site) -> bool:

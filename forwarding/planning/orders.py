@@ -4,11 +4,11 @@ import copy
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from forwarding.corrections.adjusting import Statement
 from forwarding.models import NO_LANE, Delivery, Kind, Said, Skip, Status, dedupe_key
-from forwarding.planning.conversions import skipped
+from forwarding.planning.conversions import Settle, skipped
 from forwarding.planning.merging import merge, outranks
 from forwarding.rows.counts import Move
 from forwarding.rows.frozen import lock_accounts, perhaps_arrived
@@ -35,6 +35,9 @@ CHANGED_BY_MEETING = (
     "hold_reason",
     "next_attempt_at",
     "expires_at",
+    "error_code",
+    "error_symbol",
+    "error_message",
     "changed_at",
 )
 
@@ -73,7 +76,7 @@ class Meeting:
         return [row for row in [*self.new, *known_otherwise] if row.status != Status.SKIPPED]
 
 
-def meet(drafts: Sequence[Delivery], now: datetime, click_settle: timedelta) -> Meeting:
+def meet(drafts: Sequence[Delivery], now: datetime, waits: Settle) -> Meeting:
     """Let each draft join the conversion that stands for its order, in the database or earlier among the drafts.
 
     Call it in a transaction that has locked the site. Two queries where no order is known yet.
@@ -82,7 +85,7 @@ def meet(drafts: Sequence[Delivery], now: datetime, click_settle: timedelta) -> 
     on_their_way = lock_accounts({row.account_id for row in stored}) if stored else set()
     if stored:
         stored = _stored_rows(drafts)  # as they are now that nobody can claim them
-    return _Host(stored, perhaps_arrived(_standing(stored), on_their_way, now), now, click_settle).receive(drafts)
+    return _Host(stored, perhaps_arrived(_standing(stored), on_their_way, now), now, waits).receive(drafts)
 
 
 def _stored_rows(drafts: Iterable[Delivery]) -> list[Delivery]:
@@ -90,7 +93,7 @@ def _stored_rows(drafts: Iterable[Delivery]) -> list[Delivery]:
     if not orders:
         return []
     its = of_orders((draft.account_id, draft.transaction_id) for draft in orders)
-    return list(Delivery.objects.filter(pk__in=its).select_related("event"))
+    return list(Delivery.objects.filter(pk__in=its).select_related("event", "goal"))
 
 
 def _standing(rows: Iterable[Delivery]) -> list[Delivery]:
@@ -110,21 +113,17 @@ def _identity(row: Delivery) -> tuple[str, str, str]:
 class _Host:
     """Receives the drafts of one batch, one by one."""
 
-    def __init__(self, stored: Sequence[Delivery], arrived: set[int], now: datetime, click_settle: timedelta) -> None:
+    def __init__(self, stored: Sequence[Delivery], arrived: set[int], now: datetime, waits: Settle) -> None:
         self.now = now
-        self.click_settle = click_settle
+        self.waits = waits
         self.arrived = arrived
         self.standing: dict[_Lane, Delivery] = {(row.account_id, row.dedupe_key): row for row in _standing(stored)}
-        self.denied = {
-            (row.account_id, row.goal_id, row.transaction_id)
-            for row in stored
-            if row.skip_reason == Skip.NO_CONSENT and row.event.consent == Consent.DENIED
-        }
+        self.denied = {(row.account_id, row.goal_id, row.transaction_id) for row in stored if _is_refusal(row)}
         # Said of orders that nobody could be credited with so far.
-        self.without_identifier: dict[_Order, list[Delivery]] = defaultdict(list)
+        self.uncredited: dict[_Order, list[Delivery]] = defaultdict(list)
         for row in stored:
-            if row.skip_reason == Skip.NO_IDENTIFIER:
-                self.without_identifier[_order(row)].append(row)
+            if _only_adds(row):
+                self.uncredited[_order(row)].append(row)
         self.meeting = Meeting()
         corrections = [row for row in stored if row.kind != Kind.CONVERSION]
         self.meeting.corrected = {row.original_id for row in corrections if row.original_id}
@@ -142,13 +141,13 @@ class _Host:
 
     def _receive_skipped(self, draft: Delivery) -> None:
         """One refusal of consent is enough: what stands for the order is not sent either, if it was not yet."""
-        if draft.skip_reason == Skip.NO_IDENTIFIER and _lane(draft) in self.standing:
+        if _only_adds(draft) and _lane(draft) in self.standing:
             self._join(self.standing[_lane(draft)], draft)
             return
         self.meeting.new.append(draft)
-        if draft.skip_reason == Skip.NO_IDENTIFIER:
-            self.without_identifier[_order(draft)].append(draft)
-        if draft.skip_reason != Skip.NO_CONSENT or draft.event.consent != Consent.DENIED:
+        if _only_adds(draft):
+            self.uncredited[_order(draft)].append(draft)
+        if not _is_refusal(draft):
             return
         self.denied.add(_order(draft))
         standing = self.standing.get(_lane(draft))
@@ -165,8 +164,8 @@ class _Host:
         elif standing is None:
             self.standing[lane] = draft
             self.meeting.new.append(draft)
-            for other in self.without_identifier[_order(draft)]:
-                merge(draft, other, self.now, self.click_settle)
+            for other in self.uncredited[_order(draft)]:
+                merge(draft, other, self.now, self.waits)
         else:
             self._join(standing, draft)
 
@@ -182,7 +181,7 @@ class _Host:
 
     def _merge(self, standing: Delivery, draft: Delivery) -> None:
         before = copy.copy(standing)
-        if merge(standing, draft, self.now, self.click_settle):
+        if merge(standing, draft, self.now, self.waits):
             self._change(standing, before)
 
     def _restate(self, draft: Delivery, standing: Delivery) -> None:
@@ -208,6 +207,16 @@ class _Host:
         self.meeting.before.setdefault(standing.pk, before or copy.copy(standing))
         standing.changed_at = self.now
         self.meeting.changed[standing.pk] = standing
+
+
+def _is_refusal(row: Delivery) -> bool:
+    return row.skip_reason == Skip.NO_CONSENT and row.event.consent == Consent.DENIED
+
+
+def _only_adds(row: Delivery) -> bool:
+    """Say whether an event is none to send, but its word on the order counts: it names nobody, or asked nobody."""
+    is_silent = row.skip_reason == Skip.NO_CONSENT and row.event.consent == Consent.UNKNOWN
+    return is_silent or row.skip_reason == Skip.NO_IDENTIFIER
 
 
 def _order(row: Delivery) -> _Order:

@@ -6,9 +6,8 @@ once however many planners run. Safe to run at any time and twice.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 
-from django.conf import settings
 from django.db import transaction
 
 from convultra import failpoints
@@ -103,8 +102,8 @@ def _plan_conversions(
     events: Sequence[Event], accounts: _Accounts, mappings: _Mappings, now: datetime
 ) -> tuple[list[Move], set[_Order]]:
     """Return what moves in the counts, and the orders that have refunds without a conversion so far."""
-    waits = Settle(timedelta(seconds=settings.CLICK_SETTLE_SECONDS), timedelta(seconds=settings.GOAL_SETTLE_SECONDS))
-    meeting = meet(_drafts(events, accounts, mappings, now, waits), now, waits.click)
+    waits = Settle.from_settings()
+    meeting = meet(_drafts(events, accounts, mappings, now, waits), now, waits)
     shift_to_free_seconds(meeting.seeking_seconds())
     _store(meeting)
     moves = [*(Move(row, None, row.status) for row in meeting.new), *meeting.moves()]

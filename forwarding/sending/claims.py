@@ -113,7 +113,7 @@ def _open(account: AdAccount, operation: Operation, now: datetime) -> Upload | N
 
 def _due(account: AdAccount, operation: Operation, now: datetime) -> QuerySet[Delivery]:
     due = _in_turn(Delivery.objects.due(now).filter(account=account, expires_at__gt=now), operation)
-    if account.site.confirm_mode == ConfirmMode.REQUIRE:
+    if account.site.confirm_mode != ConfirmMode.OFF:  # the sweep ends such a wait, in one way or another
         due = due.exclude(hold_reason=Hold.CONFIRMATION)
     return due
 

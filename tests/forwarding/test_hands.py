@@ -239,6 +239,19 @@ class TestHoldAndRelease(HandsTestCase):
         self.assertEqual(delivery.hold_reason, Hold.CONFIRMATION)
         self.assertEqual(delivery.next_attempt_at, delivery.created_at + self.site.confirm_wait)
 
+    def test_a_goal_that_is_away_is_no_way_around_the_backends_word(self) -> None:
+        self.site.confirm_mode = "require"
+        self.site.save(update_fields=["confirm_mode"])
+        delivery = self.waiting()
+        Delivery.objects.update(order_source="browser", hold_reason=Hold.CONFIRMATION)
+        delivery.event.source = "browser"
+        delivery.event.save()
+        self.account.goals.update(status="Paused")
+        for action in (Action.HOLD, Action.RELEASE):
+            self.do(action)
+        delivery.refresh_from_db()
+        self.assertEqual(delivery.hold_reason, Hold.CONFIRMATION)
+
     def test_a_reading_of_the_goals_lifts_no_hold_of_a_persons(self) -> None:
         delivery = self.waiting()
         self.do(Action.HOLD)
