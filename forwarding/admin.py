@@ -1,6 +1,6 @@
 """The staff's view of what was sent. All of it is history: read, never added, changed or deleted field by field.
 
-What may be done to deliveries by hand is in `hands_admin.py`.
+What may be done to deliveries by hand is in `hands/admin.py`.
 """
 
 from datetime import datetime

@@ -7,8 +7,9 @@ its key at Microsoft under the old name, and keeps it.
 import copy
 from collections import defaultdict
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
+from django.conf import settings
 from django.db import transaction
 from django.db.models import F, Q, QuerySet
 
@@ -63,7 +64,12 @@ def _park(rows: QuerySet[Delivery], now: datetime) -> None:
 
 
 def _release(rows: QuerySet[Delivery], now: datetime) -> None:
-    rows.update(hold_reason="", next_attempt_at=now, changed_at=now)
+    """Let rows go whose goal is back; those of a fresh click still wait for that."""
+    settle_time = timedelta(seconds=settings.CLICK_SETTLE_SECONDS)
+    is_fresh = Q(clicked_at__gt=now - settle_time) & ~Q(msclkid="")
+    fresh = rows.filter(is_fresh)
+    fresh.update(hold_reason=Hold.CLICK_SETTLING, next_attempt_at=F("clicked_at") + settle_time, changed_at=now)
+    rows.exclude(is_fresh).update(hold_reason="", next_attempt_at=now, changed_at=now)
 
 
 def _queue_again(refused: QuerySet[Delivery], restored: Sequence[ConversionGoal], now: datetime) -> None:

@@ -12,11 +12,11 @@ from decimal import Decimal
 from zoneinfo import ZoneInfo
 
 from django.conf import settings
-from django.db.models import Count, Exists, Min, OuterRef, Prefetch, QuerySet, Sum
+from django.db.models import Count, Exists, Min, OuterRef, Prefetch, Q, QuerySet, Sum
 from django.urls import reverse
 
 from forwarding.errors import HOLDS, NO_ANSWER, Words, account_stop
-from forwarding.models import WAITING, Breaker, Delivery, Heartbeat, Hold, Kind, Upload
+from forwarding.models import WAITING, Breaker, Delivery, Heartbeat, Hold, Kind, Status, Upload
 from forwarding.sending.claims import accounts_to_serve
 from forwarding.worker.heartbeats import SWEEP_HEARTBEAT
 from ingest.models import Event, Site
@@ -42,6 +42,7 @@ LATE = timedelta(minutes=10)
 STAYS_LATE = timedelta(minutes=5)
 # Longer than an upgrade takes.
 WORKER_AWAY = timedelta(minutes=5)
+REFUSED_WITHIN = timedelta(days=1)
 MAX_NAMES = 10
 
 
@@ -84,6 +85,7 @@ def causes(now: datetime) -> Iterator[Cause]:
     yield from _registration()
     yield from _refused_calls(now)
     yield from _expiring(now)
+    yield from _refused_corrections(now)
     yield from _set_aside()
     yield from _held_accounts(now)
     yield from _late(now)
@@ -118,7 +120,8 @@ def expiring(accounts: Sequence[AdAccount], now: datetime) -> dict[int, Expiring
 
 
 def _about_to_expire(now: datetime) -> QuerySet[Delivery]:
-    waiting = Delivery.objects.filter(status__in=WAITING, next_attempt_at__isnull=False, kind=Kind.CONVERSION)
+    waiting = Delivery.objects.filter(status__in=WAITING, next_attempt_at__isnull=False)
+    waiting = waiting.exclude(~Q(kind=Kind.CONVERSION), original=None)  # a refund without its order expires quietly
     soon = waiting.filter(expires_at__gt=now, expires_at__lte=now + EXPIRING_WITHIN)
     return soon.filter(created_at__lte=now - GOES_OUT_WITHIN).exclude(hold_reason__in=ENDS_BY_ITSELF)
 
@@ -251,8 +254,28 @@ def _set_aside() -> Iterator[Cause]:
         )
 
 
+def _refused_corrections(now: datetime) -> Iterator[Cause]:
+    """Of the last day: Microsoft counts a value that the business has taken back."""
+    refused = Delivery.objects.filter(status=Status.FAILED, changed_at__gt=now - REFUSED_WITHIN)
+    counts = refused.exclude(kind=Kind.CONVERSION).order_by().values_list("account").annotate(number=Count("pk"))
+    by_key = dict(counts)
+    for account in AdAccount.objects.active().filter(pk__in=by_key).select_related("site").order_by("pk"):
+        count = by_key[account.pk]
+        yield Cause(
+            f"corrections:{account.pk}",
+            account.site.organisation_id,
+            f"{count:,} {_plural('correction', count)} not taken: {account.name}",
+            _paragraphs(
+                f"{count:,} {_plural('correction', count)} of {account.name} failed in the last day, so Microsoft "
+                "still counts what was refunded or restated.",
+                "Each conversion's row says why, and what can be done.",
+                _account_page(account),
+            ),
+        )
+
+
 def _late(now: datetime) -> Iterator[Cause]:
-    late = Delivery.objects.due(now - LATE).filter(account=OuterRef("pk"), expires_at__gt=now, kind=Kind.CONVERSION)
+    late = Delivery.objects.due(now - LATE).filter(account=OuterRef("pk"), expires_at__gt=now)
     late = late.exclude(hold_reason=Hold.CONFIRMATION).order_by()
     served = Upload.objects.filter(account=OuterRef("pk"), started_at__gt=now - LATE)
     idle = AdAccount.objects.filter(Exists(late), pk__in=accounts_to_serve(now)).exclude(Exists(served)).count()

@@ -16,7 +16,7 @@ from decimal import Decimal
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import transaction
-from django.db.models import F
+from django.db.models import F, Max
 
 from forwarding.corrections.ledger import Line, Order, Settlement, Told
 from forwarding.corrections.ledger import settle as settle_order
@@ -32,6 +32,7 @@ from integrations.models import ValueRule
 
 RELEASED_AT_ONCE = 1000
 _SECOND = timedelta(seconds=1)
+_A_MOMENT = timedelta(microseconds=1)
 # The conversion's own columns that a settlement may change, and those of a correction.
 _OF_ORIGINAL = ("value", "currency", "status", "skip_reason", "hold_reason", "next_attempt_at", "changed_at")
 _OF_CORRECTION = (
@@ -116,8 +117,11 @@ def correct_by_hand(
 ) -> list[Move]:
     """Restate or retract conversions because a person says so; return what moves in the counts.
 
-    Call it inside a transaction. A conversion may be unsent, in which case it is changed itself.
+    Call it inside a transaction. A conversion may be unsent, in which case it is changed itself. What a person says is
+    the last word on what they see, also where an earlier line is dated ahead.
     """
+    conversions = list(conversions)
+    said_last = _last_said(conversions)
     statements = [
         Statement(
             original=conversion,
@@ -125,7 +129,7 @@ def correct_by_hand(
             said=said,
             value=value,
             currency="" if value is None else conversion.currency,
-            occurred_at=now,
+            occurred_at=max(now, said_last.get(conversion.pk, now) + _A_MOMENT),
             event_id=conversion.event_id,
             said_by=actor,
         )
@@ -133,6 +137,13 @@ def correct_by_hand(
     ]
     write_down(statements, now)
     return settle({statement.original.pk for statement in statements}, now)
+
+
+def _last_said(conversions: Collection[Delivery]) -> dict[int, datetime]:
+    """Return the moment of the last line in each ledger that has one."""
+    lines = Correction.objects.filter(delivery__original__in=[conversion.pk for conversion in conversions])
+    by_original = lines.order_by().values_list("delivery__original").annotate(last=Max("occurred_at"))
+    return dict(by_original)
 
 
 def settle(original_ids: Collection[int], now: datetime) -> list[Move]:

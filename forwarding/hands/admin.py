@@ -25,6 +25,8 @@ else:
     DeliveryModelAdmin = admin.ModelAdmin
 
 CONFIRMED = "confirmed"
+# How many a person was shown: what they confirm is that many.
+SHOWN = "shown"
 # What the changelist reads of a form to know which rows are meant.
 _SAID_AGAIN = ("action", "select_across", ACTION_CHECKBOX_NAME)
 _AdminAction = Callable[[DeliveryModelAdmin, HttpRequest, QuerySet[Delivery]], HttpResponse | None]
@@ -80,6 +82,11 @@ def _ask_or_do(
     form = ConfirmForm(action, request.POST if CONFIRMED in request.POST else None)
     if not form.is_valid():
         return _ask(action, model_admin, request, deliveries, form)
+    now_able = actions.preview(action, deliveries, timezone.now()).able
+    if request.POST.get(SHOWN) != str(now_able):
+        said = f"The list has changed: {now_able:,} now. Nothing was done yet."
+        model_admin.message_user(request, said, messages.WARNING)
+        return _ask(action, model_admin, request, deliveries, form)
     assert isinstance(request.user, User)
     value: Decimal | None = form.cleaned_data.get("value")
     tally = actions.apply(action, deliveries, request.user, timezone.now(), value, scope=_scope(request), by_staff=True)
@@ -106,6 +113,7 @@ def _ask(
         "form": form,
         "again": [(name, said) for name in _SAID_AGAIN for said in request.POST.getlist(name)],
         "confirmed": CONFIRMED,
+        "shown": SHOWN,
     }
     return TemplateResponse(request, "admin/forwarding/delivery/hands.html", context)
 

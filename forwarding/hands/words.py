@@ -1,4 +1,4 @@
-"""What a person reads before and after doing something to deliveries by hand. Pure; the rules are hand_rules.py's."""
+"""What a person reads before and after doing something to deliveries by hand. Pure; the rules are rules.py's."""
 
 from collections.abc import Callable
 from decimal import Decimal

@@ -14,7 +14,7 @@ from django.test import TransactionTestCase, override_settings
 from django.test.utils import CaptureQueriesContext
 
 from forwarding.alerts.alerts import QUIET, attend
-from forwarding.models import Alert, Breaker, Delivery, Heartbeat, Hold, Status, Upload
+from forwarding.models import Alert, Breaker, Delivery, Heartbeat, Hold, Kind, Status, Upload
 from forwarding.tasks import tell
 from forwarding.worker.heartbeats import SWEEP_HEARTBEAT
 from ingest.models import Membership, Role
@@ -256,6 +256,31 @@ class TestConversionsAboutToExpire(AlertTestCase):
         Delivery.objects.update(status=Status.DELIVERED, next_attempt_at=None)
         self.attend(DAY)
         self.assertIn("None of them was lost.", str(mail.outbox[1].body))
+
+
+class TestCorrections(AlertTestCase):
+    """Adjustments that are dead for years, and nobody notices: not here."""
+
+    def correction(self, **fields: Any) -> Delivery:
+        original = self.waiting(status=Status.DELIVERED, next_attempt_at=None)
+        return self.waiting(**({"kind": Kind.RESTATE, "original": original} | fields))
+
+    def test_one_that_is_about_to_expire_is_told(self) -> None:
+        self.correction(expires_at=NOON + 2 * DAY, status=Status.RETRYING, attempts=40)
+        self.attend()
+        self.assertEqual(self.cause(), f"expiring:{self.account.pk}")
+
+    def test_a_refund_whose_order_never_came_is_not(self) -> None:
+        self.waiting(kind=Kind.RESTATE, expires_at=NOON + 2 * DAY)
+        self.attend()
+        self.assertEqual(self.told(), [])
+
+    def test_those_that_microsoft_refused_are_told_and_are_over_after_a_day(self) -> None:
+        self.correction(status=Status.FAILED, next_attempt_at=None, error_code=5627)
+        self.attend()
+        self.assertEqual(self.told(), [([self.alice.email], "1 correction not taken: Search – US")])
+        self.attend(DAY + HOUR)
+        self.assertIsNotNone(Alert.objects.get().resolved_at)
 
 
 class TestAnAccountThatIsHeld(AlertTestCase):

@@ -165,6 +165,19 @@ class TestRenamedGoal(RoadTestCase):
         self.go()
         self.assertEqual(len(self.microsoft.bookings), 1)
 
+    def test_a_fresh_click_is_waited_for_although_the_goal_is_back(self) -> None:
+        self.microsoft.control("goals", {"id": GOAL_ID, "status": "Paused"})
+        read_goals(self.account, timezone.now())
+        self.post(purchase())
+        plan_all(timezone.now())
+        Delivery.objects.update(clicked_at=timezone.now())
+        self.microsoft.control("goals", {"id": GOAL_ID, "status": "Active"})
+        with self.settings(CLICK_SETTLE_SECONDS=3600):
+            read_goals(self.account, timezone.now())
+        row = Delivery.objects.get()
+        wait = (row.next_attempt_at or timezone.now()) - timezone.now()
+        self.assertEqual((row.hold_reason, round(wait / timedelta(hours=1))), (Hold.CLICK_SETTLING, 1))
+
     def test_the_goals_of_a_sign_in_that_needs_a_person_are_not_read(self) -> None:
         AdAccount.objects.update(next_sync_at=timezone.now())
         Connection.objects.update(status=Connection.Status.NEEDS_RECONNECT)

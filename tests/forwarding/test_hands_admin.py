@@ -29,7 +29,9 @@ class HandsOfStaff(AccountTestCase):
         return self.client.post(f"{LIST}{query}", form | fields)
 
     def confirm(self, action: Action, *rows: Delivery, query: str = "", **fields: Any) -> Any:
-        return self.ask(action, *rows, query=query, confirmed="yes", **fields)
+        """Look at what would be done, and confirm that."""
+        shown = self.ask(action, *rows, query=query).context["tally"].able
+        return self.ask(action, *rows, query=query, confirmed="yes", **({"shown": shown} | fields))
 
 
 class TestForecast(HandsOfStaff):
@@ -69,6 +71,13 @@ class TestConfirmed(HandsOfStaff):
         self.assertEqual(Delivery.objects.filter(hold_reason=Hold.BY_HAND, status=Status.PENDING).count(), 2)
         entry = AuditEntry.objects.get(action="delivery.hold")
         self.assertEqual(entry.details["scope"], "staff list ?status__exact=pending")
+
+    def test_what_came_to_the_list_since_is_shown_before_it_is_done(self) -> None:
+        for _ in range(3):
+            self.deliver(Status.PENDING)
+        page = self.confirm(Action.HOLD, query="?status__exact=pending", shown=2)
+        self.assertContains(page, "The list has changed: 3 now. Nothing was done yet.")
+        self.assertFalse(Delivery.objects.filter(hold_reason=Hold.BY_HAND).exists())
 
     def test_every_action_says_that_staff_did_it(self) -> None:
         held = self.deliver(Status.PENDING, hold_reason=Hold.BY_HAND)
@@ -114,7 +123,7 @@ class TestDoors(HandsOfStaff):
         self.client.force_login(reader)
         delivery = self.deliver(Status.PENDING)
         self.assertNotContains(self.client.get(LIST), "hold_deliveries")
-        self.confirm(Action.HOLD, delivery)
+        self.ask(Action.HOLD, delivery, confirmed="yes", shown=1)
         delivery.refresh_from_db()
         self.assertEqual(delivery.hold_reason, "")
 

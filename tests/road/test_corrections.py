@@ -139,6 +139,14 @@ class TestAfterTheSend(CorrectionsTestCase):
         self.go()
         self.assertEqual(self.booked(), [Decimal(80)])
 
+    def test_a_persons_word_is_the_last_one_also_where_an_earlier_line_is_dated_ahead(self) -> None:
+        self.clock = timezone.now() + timedelta(minutes=5)
+        self.adjust("restate", "80.00")
+        self.go()
+        apply(Action.RESTATE, Delivery.objects.filter(kind=Kind.CONVERSION), self.alice, timezone.now(), Decimal(60))
+        newest = Delivery.objects.filter(kind=Kind.RESTATE, status=Status.PENDING)
+        self.assertEqual([row.value for row in newest], [Decimal(60)])
+
     def test_a_later_adjustment_is_sent_after_an_earlier_one(self) -> None:
         for total in ("80.00", "60.00"):
             self.adjust("restate", total)
