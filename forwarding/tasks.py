@@ -12,7 +12,7 @@ from forwarding.alerts.alerts import attend
 from forwarding.goal_changes import read_goals as read_goals_now
 from forwarding.models import Delivery, Kind, Operation, Upload
 from forwarding.planning.planner import PLAN_BATCH
-from forwarding.ringing import ring_for_sweep
+from forwarding.ringing import ring_for_sweep, sweep_begins
 from forwarding.rows.upload_rows import UploadRow, rows_of
 from forwarding.sending.claims import claim
 from forwarding.sending.lira import currency_to_send
@@ -39,6 +39,7 @@ TASK_SECONDS = 150
 
 def sweep() -> SweepReport:
     """Plan what arrived, and ring for every account with something to do. Also the worker's sign of life."""
+    sweep_begins()
     now = timezone.now()
     report = sweep_rows(now, ring, ring_to_read_goals, PLAN_BATCHES_PER_SWEEP)
     if beat(UPKEEP_HEARTBEAT, now, UPKEEP_EVERY):
