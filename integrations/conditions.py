@@ -15,6 +15,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from integrations.models import MAX_CONDITION_CHARS
@@ -79,6 +80,7 @@ class Condition:
         return all(comparison.matches(event) for comparison in self.comparisons)
 
 
+@lru_cache(maxsize=1024)  # asked again for each event that is planned
 def parse_condition(text: str) -> Condition:
     """Read a condition such as `value >= 50 and currency == "EUR"`; an empty text is the condition of every event.
 
