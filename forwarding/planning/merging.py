@@ -72,7 +72,8 @@ def _take_value(standing: Delivery, other: Delivery) -> bool:
     standing.order_value, standing.order_source = other.order_value, other.order_source
     standing.order_currency = other.order_currency
     if standing.value_rule == ValueRule.EVENT:
-        standing.value, standing.currency = other.order_value, other.currency
+        # Not what the other event would have been sent with: its event may have been mapped otherwise by then.
+        standing.value, standing.currency = other.order_value, other.order_currency
     return is_news
 
 

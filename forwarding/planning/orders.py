@@ -185,7 +185,7 @@ class _Host:
             self._change(standing, before)
 
     def _restate(self, draft: Delivery, standing: Delivery) -> None:
-        if draft.currency == standing.currency:
+        if draft.order_currency == standing.currency:
             standing.order_value, standing.order_source = draft.order_value, draft.order_source
             standing.order_currency = draft.order_currency
             self.meeting.revalued.append(standing)
@@ -195,7 +195,7 @@ class _Host:
                 key=f"order:{draft.event.event_id}",
                 said=Said.ORDER,
                 value=draft.order_value,
-                currency=draft.currency,
+                currency=draft.order_currency,
                 occurred_at=draft.event.occurred_at,
                 event_id=draft.event_id,
             )

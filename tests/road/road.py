@@ -13,7 +13,7 @@ from forwarding.sweeping import sweep
 from forwarding.tasks import deliver, read_goals
 from ingest.models import Membership, Role, ServerKey, Site
 from integrations.connecting import add_accounts
-from integrations.mapping import Rule, set_mapping
+from integrations.mapping import Rule, Value, set_mapping
 from integrations.microsoft_ads.emulator.world import SEARCH_US
 from integrations.models import AdAccount
 from tests.cast import make_site, make_user
@@ -42,9 +42,9 @@ class RoadTestCase(TestCase):
         [self.account] = add_accounts(connection, [SEARCH_US], self.alice, timezone.now())
         self.map("purchase", "Purchase")
 
-    def map(self, event_name: str, goal_name: str) -> None:
+    def map(self, event_name: str, goal_name: str, value: Value = "event") -> None:
         goal = self.account.goals.get(name=goal_name)
-        set_mapping(self.account, event_name, Rule(goal.goal_id), self.alice, timezone.now())
+        set_mapping(self.account, event_name, Rule(goal.goal_id, value), self.alice, timezone.now())
 
     def post(self, *events: dict[str, Any]) -> dict[str, Any]:
         """Send events from the backend; return the answer."""

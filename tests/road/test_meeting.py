@@ -151,6 +151,18 @@ class TestBeforeTheSend(MeetingTestCase):
             self.go()
         self.assertEqual(self.standing().skip_reason, Skip.CANCELLED)
 
+    def test_a_mapping_that_changes_between_two_events_changes_no_currency(self) -> None:
+        for value in ("none", Decimal(5)):
+            with self.subTest(value):
+                self.forget()
+                self.map("purchase", "Purchase")
+                self.browser(value="49.90", currency="EUR")
+                self.go()
+                self.map("purchase", "Purchase", value)
+                self.backend(value="45.00", currency="EUR")
+                self.go()
+                self.assertEqual((self.standing().value, self.standing().currency), (Decimal(45), "EUR"))
+
     def test_silence_about_consent_is_no_refusal(self) -> None:
         self.site.consent_policy = ConsentPolicy.REQUIRE
         self.site.save(update_fields=["consent_policy"])
@@ -273,6 +285,14 @@ class TestAfterTheSend(MeetingTestCase):
         self.site.save(update_fields=["consent_policy"])
         self.browser(consent={"ad_storage": "granted"})
         self.go()
+        self.backend()
+        self.go()
+        self.assertEqual(self.booked(), [Decimal(55)])
+
+    def test_it_does_although_the_event_is_mapped_to_another_value_by_now(self) -> None:
+        self.browser()
+        self.go()
+        self.map("purchase", "Purchase", "none")
         self.backend()
         self.go()
         self.assertEqual(self.booked(), [Decimal(55)])
