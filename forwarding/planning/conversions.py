@@ -4,12 +4,12 @@ The reasons are tried in a fixed order and the first that applies is the one sho
 up to its total.
 """
 
-import uuid
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.conf import settings
 
+from convultra.ids import ordered_uuid
 from forwarding.models import NO_LANE, ClickSource, Delivery, Hold, Skip, Status, dedupe_key
 from forwarding.planning.click_resolution import FoundClick
 from forwarding.rows.instances import defaults_of, new_row
@@ -69,7 +69,7 @@ def draft(
     reason = skip_reason(event, account, mapping, click, now)
     goal = mapping.goal if mapping else None
     delivery = new_row(Delivery, _DEFAULTS, account=account, event=event, goal=goal)
-    delivery.public_id = uuid.uuid4()
+    delivery.public_id = ordered_uuid()
     delivery.transaction_id = event.transaction_id
     delivery.is_test = event.source == Source.TEST
     delivery.created_at = delivery.changed_at = now
