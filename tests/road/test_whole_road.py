@@ -183,7 +183,7 @@ class TestTrouble(RoadTestCase):
         self.assertLessEqual(len(self.microsoft.calls(self.OPERATION)), 15)  # 2 x log2(100) + 1
 
     def test_one_bad_row_fails_alone(self) -> None:
-        good, bad = purchase(), purchase(msclkid="-" * 32)
+        good, bad = purchase(), purchase(msclkid="a" * 25)
         self.post(good, bad)
         self.go()
         [failed] = self.status(bad["event_id"])["deliveries"]

@@ -4,6 +4,7 @@ import ipaddress
 import signal
 import socket
 import threading
+from contextlib import suppress
 from types import FrameType
 from typing import NoReturn
 
@@ -70,7 +71,8 @@ class Server:
         """End `run` from another thread, waits included; calls that are being answered are broken off."""
         self._stopping.set()
         # The loop ends when it has no channels left, and only its own thread may close them.
-        self._server.trigger.pull_trigger(lambda: close_all(self._channels))
+        with suppress(OSError):  # it has ended by itself meanwhile
+            self._server.trigger.pull_trigger(lambda: close_all(self._channels))
 
     def run_until_signalled(self) -> None:
         """Serve until SIGTERM or Ctrl-C. For the main thread of a process."""
