@@ -52,15 +52,13 @@ def resolve_clicks(events: Collection[Event], sites: Mapping[int, Site]) -> dict
         event.pk: FoundClick(event.msclkid, ClickSource.EVENT, clicked_at.get((event.site_id, event.msclkid.lower())))
         for event in with_own
     }
+    missing = list(events)
     for source, field, sightings_by in _ROADS:
-        missing = {
-            event.pk: (event, (event.site_id, said))
-            for event in events
-            if event.pk not in found and (said := getattr(event, field))
-        }
-        sightings = sightings_by(field, {key for _, key in missing.values()}) if missing else {}
+        missing = [event for event in missing if event.pk not in found]
+        keys = [(event, (event.site_id, said)) for event in missing if (said := getattr(event, field))]
+        sightings = sightings_by(field, {key for _, key in keys}) if keys else {}
         leeway = ORDER_LEEWAY if source == ClickSource.TRANSACTION else timedelta(0)
-        for event, key in missing.values():
+        for event, key in keys:
             nearest = _nearest(event, sightings.get(key, ()), sites[event.site_id], leeway)
             if nearest is not None:
                 found[event.pk] = FoundClick(nearest.msclkid, source, nearest.clicked_at)

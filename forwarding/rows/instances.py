@@ -20,10 +20,10 @@ def defaults_of(model: type[Model]) -> dict[str, Any]:
 def new_row(model: type[Row], columns: Mapping[str, Any], **related: Model | None) -> Row:
     """Return what `model(...)` would: an unsaved row with all its columns, pointing to other rows that are stored."""
     row = model.__new__(model)
-    row._state = ModelState()
+    row.__dict__ = {**columns, "_state": ModelState()}
     row._state.fields_cache = related
-    row.__dict__.update(columns)
-    row.__dict__.update((f"{name}_id", None if other is None else other.pk) for name, other in related.items())
+    for name, other in related.items():
+        row.__dict__[f"{name}_id"] = None if other is None else other.pk
     return row
 
 
