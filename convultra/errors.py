@@ -1,15 +1,19 @@
 """What a request gets when no view could answer it: problem+json for programs under /v1/, a page for people."""
 
 import sys
+from uuid import uuid4
 
 from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.template.loader import render_to_string
 
+from convultra.logging import REQUEST_ID
 from convultra.problems import problem
 
 API_PREFIX = "/v1/"
+# What a person quotes to support and the operator finds in the log, where the failure is told in full.
+REQUEST_ID_HEADER = "X-Request-Id"
 # A restarting database is back within seconds; the SDK and the backends wait this long and send again.
 RETRY_AFTER_SECONDS = 5
 
@@ -36,14 +40,20 @@ def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpR
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """Answer 500, or 503 with Retry-After while the database is away.
+    """Answer 500, or 503 with Retry-After while the database is away; each with an id that is in the log too.
 
     The page is rendered without the request: sessions, users and messages live in the database that may be the cause.
     """
     database_is_away = isinstance(sys.exc_info()[1], OperationalError | InterfaceError)
     status = 503 if database_is_away else 500
-    headers = {"Retry-After": str(RETRY_AFTER_SECONDS)} if database_is_away else {}
+    # Django logs the failure after this, with the request: the line of the log gets the id from there.
+    request_id = f"req_{uuid4().hex[:12]}"
+    request.META[REQUEST_ID] = request_id
+    headers = {REQUEST_ID_HEADER: request_id}
+    if database_is_away:
+        headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
     if request.path.startswith(API_PREFIX):
         code, title = ("unavailable", "Try again shortly") if database_is_away else ("server_error", "We failed")
         return problem(status, code, title, headers=headers)
-    return HttpResponse(render_to_string("500.html"), status=status, headers=headers)
+    page = render_to_string("500.html", {"request_id": request_id})
+    return HttpResponse(page, status=status, headers=headers)

@@ -10,6 +10,8 @@ import re
 from datetime import UTC, datetime
 
 REMOVED = "[removed]"
+# Where a request carries the id that its person was told; `convultra.errors` puts it there.
+REQUEST_ID = "convultra.request_id"
 
 _SENSITIVE = (
     r"(?:access_?token|refresh_?token|id_?token|client_?secret|client_assertion|developer_?token|authentication_?token"
@@ -23,6 +25,8 @@ _RULES = tuple(
     for pattern, replacement in (
         # The code and state that Microsoft hands back are worth a sign-in for as long as they live.
         (r"(/callback/?)\?[^\s\"'<>]+", rf"\1?{REMOVED}"),
+        # So is the link of an invitation, also where an address names it as the page to go on to.
+        (r"(/invite/|%2Finvite%2F)[^\s\"'<>/%&?]+", rf"\1{REMOVED}"),
         (r"([?&](?:code|state)=)[^\s\"'&]{12,}", rf"\1{REMOVED}"),
         (rf"(\bauthorization{_HEADER})(?:(?:bearer|basic)\s+)?[^\s\"',;}}]+", rf"\1{REMOVED}"),
         (r"\b(bearer\s+)[\w.~+/=-]{8,}", rf"\1{REMOVED}"),
@@ -50,6 +54,8 @@ def redact(text: str) -> str:
 class JsonLines(logging.Formatter):
     """Format a record as one line of JSON: time (UTC), level, logger, message, and exception or stack if it has one.
 
+    A failed request's line has the `request_id` that the error page shows.
+
     A newline inside a value is written `\\n`, so nobody forges a record by sending one.
     """
 
@@ -60,6 +66,8 @@ class JsonLines(logging.Formatter):
             "logger": record.name,
             "message": redact(record.getMessage()),
         }
+        if request_id := getattr(getattr(record, "request", None), "META", {}).get(REQUEST_ID):
+            line["request_id"] = request_id
         if record.exc_info and record.exc_info[0]:
             line["exception"] = redact(self.formatException(record.exc_info))
         if record.stack_info:

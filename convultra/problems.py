@@ -33,14 +33,21 @@ def problem(
 
     Source: RFC 9457, section 3.
     """
-    body: dict[str, object] = {"type": f"/problems/{code}", "status": status, "title": title}
-    if detail:
-        body["detail"] = detail
-    if errors:
-        body["errors"] = [asdict(error) for error in errors]
     return HttpResponse(
-        json.dumps(body),
+        json.dumps(problem_body(status, code, title, detail, [asdict(error) for error in errors])),
         status=status,
         content_type=CONTENT_TYPE,
         headers={"Cache-Control": "no-store", **(headers or {})},
     )
+
+
+def problem_body(
+    status: int, code: str, title: str, detail: str = "", errors: Sequence[Mapping[str, str]] = ()
+) -> dict[str, object]:
+    """Return the members of a problem's JSON, for answers that are no HttpResponse."""
+    body: dict[str, object] = {"type": f"/problems/{code}", "status": status, "title": title}
+    if detail:
+        body["detail"] = detail
+    if errors:
+        body["errors"] = errors
+    return body

@@ -4,6 +4,7 @@ Nothing here has a default that would be dangerous in production: without SECRET
 the process does not start. `make demo` makes both for itself.
 """
 
+import hashlib
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -19,19 +20,20 @@ MINUTE = 60
 HOUR = 60 * MINUTE
 DAY = 24 * HOUR
 KIBIBYTE = 1024
+MAX_NUMBER = 1_000_000_000  # seconds, or requests a second: what is computed from it stays finite
 
 env = environ.Env()
 environ.Env.read_env(BASE_DIR / ".env")
 
 
-def _seconds(name: str, default: float) -> float:
-    """Read a duration in seconds; zero is allowed, nonsense stops the start."""
+def _number(name: str, default: float) -> float:
+    """Read a number of seconds, or one per second; zero is allowed, nonsense stops the start."""
     try:
         value: float = env.float(name, default=float(default))
     except ValueError as error:
-        raise ImproperlyConfigured(f"{name} must be a number of seconds, not {env.str(name)!r}.") from error
-    if value < 0:
-        raise ImproperlyConfigured(f"{name} must not be negative.")
+        raise ImproperlyConfigured(f"{name} must be a number, not {env.str(name)!r}.") from error
+    if not 0 <= value <= MAX_NUMBER:
+        raise ImproperlyConfigured(f"{name} must be from 0 to {MAX_NUMBER:,}.")
     return value
 
 
@@ -53,6 +55,14 @@ def _base_address(name: str, default: str) -> str:
     if parts.scheme not in {"http", "https"} or not parts.netloc:
         raise ImproperlyConfigured(f"{name} must be an address such as https://example.com, not {value!r}.")
     return value
+
+
+def _version_of(directory: Path) -> str:
+    """Return a name for what the files of a directory, and those that packages bring, hold now."""
+    digest = hashlib.sha256((BASE_DIR / "requirements.txt").read_bytes())
+    for path in sorted(path for path in directory.rglob("*") if path.is_file()):
+        digest.update(path.relative_to(directory).as_posix().encode() + path.read_bytes())
+    return digest.hexdigest()[:10]
 
 
 def _fernet_keys(name: str) -> list[str]:
@@ -93,6 +103,8 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "allauth",
     "allauth.account",
+    "allauth.mfa",
+    "allauth.usersessions",
     "axes",
     "csp",
     "django_htmx",
@@ -107,6 +119,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "ingest.middleware.WithoutCookies",
     "django.middleware.security.SecurityMiddleware",
+    "convultra.compression.CompressionMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django_permissions_policy.PermissionsPolicyMiddleware",
     "csp.middleware.CSPMiddleware",
@@ -155,15 +168,19 @@ if _database["ENGINE"] == "django.db.backends.sqlite3":
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA cache_size=-8192;",
     }
 else:
-    _database.setdefault("OPTIONS", {}).update(connect_timeout=2, options="-c statement_timeout=30000")
+    # Questions here take milliseconds; compiling one takes a second, and the planner does so for what it overrates.
+    _database.setdefault("OPTIONS", {}).update(connect_timeout=2, options="-c statement_timeout=30000 -c jit=off")
     # Under ASGI every request has a thread of its own, so connections are shared through a pool. `manage.py web`
     # asks for one; commands and workers, which fork, keep one plain connection each.
     _pool_size = _whole_number("DATABASE_POOL_SIZE", 0)
     if _pool_size:
-        _database["OPTIONS"]["pool"] = {"min_size": 1, "max_size": _pool_size, "timeout": 3}
+        # A pool that cannot connect waits twice as long before each try, and would come back as late as the outage was
+        # long. After this many seconds it gives up, and the next request makes it try at once.
+        _pool = {"min_size": 1, "max_size": _pool_size, "timeout": 2, "reconnect_timeout": 1}
+        _database["OPTIONS"]["pool"] = _pool
     else:
         _database["CONN_MAX_AGE"] = MINUTE
-        _database["CONN_HEALTH_CHECKS"] = True
+    _database["CONN_HEALTH_CHECKS"] = True
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 REDIS_URL: str = env.str("REDIS_URL", default="")
@@ -193,23 +210,28 @@ AUTH_PASSWORD_VALIDATORS = [
 ]
 LOGIN_URL = "account_login"
 LOGIN_REDIRECT_URL = "dashboard:sites"
-ACCOUNT_ADAPTER = "dashboard.accounts.AccountAdapter"
+ACCOUNT_ADAPTER = "dashboard.people.sign_in.AccountAdapter"
 ACCOUNT_LOGIN_METHODS = {"email"}
 ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*"]
 ACCOUNT_USER_MODEL_USERNAME_FIELD = "username"
 ACCOUNT_EMAIL_VERIFICATION = "none"
 ACCOUNT_LOGOUT_REDIRECT_URL = "account_login"
 ACCOUNT_SESSION_REMEMBER = None  # asked at sign-in
+MFA_ADAPTER = "dashboard.people.two_step.SecretsAdapter"
+MFA_TOTP_ISSUER = "Convultra"
+MFA_TOTP_TOLERANCE = 1  # a clock half a minute off is common, and RFC 6238 allows for it
+MFA_ALLOW_UNVERIFIED_EMAIL = True  # who came by an invitation has received its mail
+ACCOUNT_FORMS = {"change_password": "dashboard.people.me.PasswordForm"}
 # Of X-Forwarded-For only the last address is the proxy's word; those before it are the client's.
 ALLAUTH_TRUSTED_PROXY_COUNT = 1 if BEHIND_PROXY else 0
-AXES_CLIENT_IP_CALLABLE = "dashboard.accounts.client_address"
+AXES_CLIENT_IP_CALLABLE = "dashboard.people.sign_in.client_address"
 AXES_VERBOSE = False
 AXES_FAILURE_LIMIT = 5
 AXES_COOLOFF_TIME = 15 * MINUTE / HOUR  # axes counts in hours
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_RESET_ON_SUCCESS = True
-AXES_USERNAME_CALLABLE = "dashboard.accounts.attempted_email"
-AXES_LOCKOUT_CALLABLE = "dashboard.accounts.too_many_attempts"
+AXES_USERNAME_CALLABLE = "dashboard.people.sign_in.attempted_email"
+AXES_LOCKOUT_CALLABLE = "dashboard.people.sign_in.too_many_attempts"
 
 # Cookies and headers
 
@@ -255,16 +277,24 @@ LANGUAGE_CODE = "en-us"
 USE_I18N = False
 TIME_ZONE = "UTC"
 USE_TZ = True
-STATIC_URL = "/static/"
 STATICFILES_DIRS = [BASE_DIR / "static"]
+# Other files have another address, so browsers may keep these for ever, and never mix two releases.
+STATIC_URL = f"/static/{_version_of(STATICFILES_DIRS[0])}/"
 WHITENOISE_USE_FINDERS = True
 WHITENOISE_AUTOREFRESH = DEBUG
+WHITENOISE_IMMUTABLE_FILE_TEST = "(?!)" if DEBUG else "."
 # Where mails go, such as smtp+tls://user:password@mail.example.com:587; the log when nothing is said.
 globals().update(env.email("EMAIL_URL", default="consolemail://"))
 EMAIL_TIMEOUT = 10  # seconds for each answer of the mail server; without one a silent server is waited for for ever
 # Who runs this server: told by mail when Convultra itself needs a person.
 ALERT_EMAILS: list[str] = env.list("ALERT_EMAILS", default=[])
 DEFAULT_FROM_EMAIL: str = env.str("DEFAULT_FROM_EMAIL", default="convultra@localhost")
+
+# The door
+
+# What one key, and one address, may send; 0 is no limit. Bursts of ten seconds' worth are let through.
+KEY_REQUESTS_PER_SECOND = _number("KEY_REQUESTS_PER_SECOND", 500)
+ADDRESS_REQUESTS_PER_SECOND = _number("ADDRESS_REQUESTS_PER_SECOND", 20)
 
 # Microsoft
 
@@ -286,21 +316,21 @@ MICROSOFT_CUSTOMER_URL = _base_address(
 # Forwarding
 
 # Microsoft asks for an hour between click and upload, and two between a goal's creation and its first conversion.
-CLICK_SETTLE_SECONDS = _seconds("CLICK_SETTLE_SECONDS", 1 * HOUR)
-GOAL_SETTLE_SECONDS = _seconds("GOAL_SETTLE_SECONDS", 2 * HOUR)
+CLICK_SETTLE_SECONDS = _number("CLICK_SETTLE_SECONDS", 1 * HOUR)
+GOAL_SETTLE_SECONDS = _number("GOAL_SETTLE_SECONDS", 2 * HOUR)
 # Microsoft takes up to six hours to process a conversion; a correction that comes earlier is lost without a word.
-ADJUSTMENT_SETTLE_SECONDS = _seconds("ADJUSTMENT_SETTLE_SECONDS", 6 * HOUR)
+ADJUSTMENT_SETTLE_SECONDS = _number("ADJUSTMENT_SETTLE_SECONDS", 6 * HOUR)
 # A short batch waits this long for company.
-UPLOAD_LINGER_SECONDS = _seconds("UPLOAD_LINGER_SECONDS", 30)
+UPLOAD_LINGER_SECONDS = _number("UPLOAD_LINGER_SECONDS", 30)
 # One call to Microsoft, from the first byte sent to the last one read.
-UPLOAD_TIMEOUT_SECONDS = _seconds("UPLOAD_TIMEOUT_SECONDS", 60)
+UPLOAD_TIMEOUT_SECONDS = _number("UPLOAD_TIMEOUT_SECONDS", 60)
 # How long an upload belongs to the worker that opened it. Longer than the call it makes, or two would send at once.
-LEASE_SECONDS = _seconds("LEASE_SECONDS", 90)
+LEASE_SECONDS = _number("LEASE_SECONDS", 90)
 if LEASE_SECONDS <= UPLOAD_TIMEOUT_SECONDS:
     raise ImproperlyConfigured("LEASE_SECONDS must be longer than UPLOAD_TIMEOUT_SECONDS.")
-SWEEP_SECONDS = _seconds("SWEEP_SECONDS", 5)
+SWEEP_SECONDS = _number("SWEEP_SECONDS", 5)
 # The least wait after Microsoft says that we call too often.
-THROTTLE_SECONDS = _seconds("THROTTLE_SECONDS", 60)
+THROTTLE_SECONDS = _number("THROTTLE_SECONDS", 60)
 # Waits between tries, in seconds; the last one repeats until the conversion is too old. docs/settings.md explains.
 RETRY_LADDER_SECONDS: list[int] = env.list(
     "RETRY_LADDER_SECONDS",
@@ -317,7 +347,7 @@ if not RETRY_LADDER_SECONDS or min(RETRY_LADDER_SECONDS) < 0:
 # Tests name a place in `convultra.failpoints` where a process shall die.
 FAILPOINT: str = env.str("FAILPOINT", default="")
 # The worker starts its cluster anew when no sweep has come back for so long.
-WATCHDOG_SECONDS = _seconds("WATCHDOG_SECONDS", 90)
+WATCHDOG_SECONDS = _number("WATCHDOG_SECONDS", 90)
 
 Q_CLUSTER: dict[str, Any] = {
     "name": "convultra",

@@ -21,7 +21,7 @@ urlpatterns = [
     path("v1/", include("ingest.urls")),
     path("sdk/", include("ingest.sdk_urls")),
     path("admin/", admin.site.urls),
-    path("", include("dashboard.sign_in_urls")),
+    path("", include("dashboard.people.sign_in_urls")),
     path("", include("dashboard.urls")),
 ]
 if settings.DEMO:

@@ -1,5 +1,6 @@
 from django.core.management.base import BaseCommand, CommandError
 
+from convultra import second_factors
 from convultra.encryption import encrypted_models, reencrypt
 
 
@@ -10,7 +11,7 @@ class Command(BaseCommand):
 
     def handle(self, *_: object, **__: object) -> None:
         unreadable = 0
-        for tally in map(reencrypt, encrypted_models()):
+        for tally in [*map(reencrypt, encrypted_models()), second_factors.reencrypt()]:
             for failure in tally.failures:
                 self.stderr.write(failure)
             unreadable += len(tally.failures)

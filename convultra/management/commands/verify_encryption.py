@@ -1,5 +1,6 @@
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from convultra import second_factors
 from convultra.encryption import encrypted_models, verify
 
 
@@ -15,8 +16,8 @@ class Command(BaseCommand):
 
     def handle(self, *_: object, newest_only: bool, **__: object) -> None:
         unreadable = 0
-        for model in encrypted_models():
-            tally = verify(model, newest_only)
+        tallies = [verify(model, newest_only) for model in encrypted_models()]
+        for tally in [*tallies, second_factors.verify(newest_only)]:
             for failure in tally.failures:
                 self.stderr.write(failure)
             unreadable += len(tally.failures)

@@ -37,7 +37,7 @@ class Command(BaseCommand):
             workers=workers or (1 if is_sqlite else 2),
             loop="uvloop",
             http="httptools",
-            lifespan="off",
+            lifespan="on",
             access_log=False,
             server_header=False,
             proxy_headers=False,
