@@ -170,3 +170,10 @@ class TestTheReport:
         shop.visit(f"https://shop.test/?msclkid={CLICK.upper()}")
         assert len(shop.sent("clicks")) == 1
         assert shop.cookie() == before
+
+    @pytest.mark.parametrize("mark", ["?", "#"])
+    def test_an_endless_address_is_cut(self, shop: Shop, mark: str) -> None:
+        shop.visit(f"https://shop.test/offer{mark}utm_x={'y' * 70_000}&msclkid={CLICK}")
+        (click,) = shop.sent("clicks")
+        assert click["msclkid"] == CLICK
+        assert len(click["landing_url"]) <= 2000

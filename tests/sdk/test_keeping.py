@@ -4,12 +4,14 @@ from datetime import UTC, datetime
 
 import pytest
 
-from .conftest import CLICK, OTHER_CLICK, Shop
+from .conftest import CLICK, OTHER_CLICK, Answer, Shop
 
 pytestmark = pytest.mark.browser
 
 CAPTURED = datetime(2026, 11, 21, 10, 0, 0, tzinfo=UTC)
 DAY = 24 * 60 * 60
+GRANT = "Convultra.consent({ad_storage: 'granted'})"
+DENY = "Convultra.consent({ad_storage: 'denied'})"
 LANDING = f"https://www.shop.test/?msclkid={CLICK}"
 
 
@@ -87,7 +89,7 @@ class TestTheLife:
         shop.page.evaluate("localStorage.clear()")
         shop.visit("https://www.shop.test/")
         assert shop.do("Convultra.clickId()") == CLICK
-        assert shop.stored()["local"]["convultra.visitor"] == shop.cookie()["value"]
+        assert shop.stored()["local"]["convultra.visitor"] == f"{shop.cookie()['value']} {CLICK}"
 
     def test_a_page_that_stayed_open_learns_of_a_newer_click(self, shop: Shop) -> None:
         shop.visit(LANDING)
@@ -141,8 +143,10 @@ class TestWithoutStorage:
         assert [event["msclkid"] for event in shop.sent("events")] == [CLICK]
 
     def test_a_full_storage_loses_no_event(self, shop: Shop) -> None:
-        shop.page.add_init_script(
-            "Storage.prototype.setItem = () => { throw new DOMException('', 'QuotaExceededError') }"
+        shop.visit()
+        shop.do(
+            """for (let size = 2 ** 22; size >= 1; size /= 2)
+                 try { for (;;) localStorage[Math.random()] = "x".repeat(size) } catch {}"""
         )
         shop.visit(LANDING)
         shop.do("Convultra.trackLead()")
@@ -172,3 +176,91 @@ class TestReset:
         shop.visit(LANDING)
         shop.do("Convultra.trackLead(), Convultra.reset()")
         assert [event["msclkid"] for event in shop.sent("events")] == [CLICK]
+
+    def test_it_holds_on_the_other_subdomains(self, shop: Shop) -> None:
+        shop.visit(LANDING)
+        shop.visit("https://checkout.shop.test/pay")
+        new = shop.do("Convultra.reset(), Convultra.visitorId()")
+        shop.visit("https://www.shop.test/")
+        assert shop.do("[Convultra.clickId(), Convultra.visitorId()]") == [None, new]
+        assert CLICK not in str(shop.stored()["cookies"])
+
+    def test_it_ends_the_session_on_the_other_subdomains(self, shop: Shop) -> None:
+        shop.visit()
+        shop.do("Convultra.consent({ad_storage: 'granted'}), Convultra.identify('L-1')")
+        shop.do("Convultra.enhance({email: 'john@contoso.com'})")
+        shop.visit("https://checkout.shop.test/pay")
+        shop.do("Convultra.reset()")
+        shop.visit()
+        shop.do("Convultra.trackLead()")
+        assert shop.sent("events")[0].keys().isdisjoint({"external_id", "user_data"})
+
+    def test_a_broken_cookie_hides_no_copy(self, shop: Shop) -> None:
+        shop.visit(LANDING)
+        shop.context.clear_cookies()
+        shop.context.add_cookies([{"name": "_convultra", "value": "x.y.z", "domain": ".shop.test", "path": "/"}])
+        shop.visit("https://www.shop.test/")
+        assert shop.do("Convultra.clickId()") == CLICK
+
+
+class TestTheOtherTab:
+    """A reset or a refusal in one tab holds in those that are open beside it."""
+
+    @pytest.mark.parametrize("word", ["Convultra.reset()", DENY])
+    def test_it_does_not_bring_back_what_was_removed(self, shop: Shop, word: str) -> None:
+        shop.visit(LANDING)
+        old = shop.do("Convultra.visitorId()")
+        other = shop.context.new_page()
+        shop.visit("https://www.shop.test/other", other)
+        shop.do(word)
+        other.evaluate("dispatchEvent(new Event('pagehide'))")
+        shop.settle(other)
+        assert old not in str(shop.stored())
+        assert CLICK not in str(shop.stored())
+
+    def test_a_refusal_silences_a_page_that_was_granted(self, shop: Shop) -> None:
+        shop.visit(LANDING)
+        other = shop.context.new_page()
+        shop.visit("https://www.shop.test/other", other)
+        other.evaluate(GRANT)
+        shop.do(DENY)
+        shop.requests.clear()
+        other.evaluate("Convultra.trackLead(), dispatchEvent(new Event('pagehide'))")
+        shop.settle(other)
+        assert shop.stored() == {"cookies": [], "local": {}, "session": {}}
+        assert shop.requests == []
+        other.evaluate(GRANT)
+        shop.settle(other)
+        assert [event["consent"] for event in shop.sent("events")] == [{"ad_storage": "granted"}]
+
+    def test_a_refusal_stops_what_another_page_was_to_send_again(self, shop: Shop) -> None:
+        shop.console.expect_error("Failed to load resource")
+        shop.page.clock.install()
+        shop.visit()
+        other = shop.context.new_page()
+        shop.visit("https://shop.test/other", other)
+        shop.answers = [Answer(503)]
+        other.evaluate(f"{GRANT}, Convultra.trackLead()")
+        shop.settle(other)
+        shop.do(DENY)
+        shop.page.clock.run_for(30_000)
+        shop.settle(other)
+        assert len(shop.posts("events")) == 1
+        assert shop.stored()["local"] == {}
+
+    def test_it_goes_on_as_the_new_visitor(self, shop: Shop) -> None:
+        shop.visit(LANDING)
+        other = shop.context.new_page()
+        shop.visit("https://www.shop.test/other", other)
+        other.evaluate("Convultra.identify('L-1')")
+        new = shop.do("Convultra.reset(), Convultra.visitorId()")
+        other.evaluate("Convultra.trackLead()")
+        shop.settle(other)
+        (event,) = shop.sent("events")
+        assert event["visitor_id"] == new
+        assert event.keys().isdisjoint({"msclkid", "external_id"})
+
+    def test_a_storage_that_the_page_clears_is_no_reset(self, shop: Shop) -> None:
+        shop.visit(LANDING)
+        before = shop.do("[Convultra.visitorId(), Convultra.clickId()]")
+        assert shop.do("localStorage.clear(), [Convultra.visitorId(), Convultra.clickId()]") == before

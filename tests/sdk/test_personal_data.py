@@ -1,17 +1,21 @@
 """How personal data is normalised and hashed in the browser, by Microsoft's rule and with its own examples."""
 
 import json
+import re
 
+import phonenumbers
 import pytest
+from phonenumbers import PhoneNumberFormat, PhoneNumberType
 
 from ingest.hashing import hash_email, hash_phone
 
-from .conftest import Answer, Shop
+from .conftest import SDK, Answer, Shop
 
 pytestmark = pytest.mark.browser
 
 JOHN = "ec81f3ac7b2b19675bab9d54cf416f9f18cff87c97da5cca82c0f0891bc40602"
 PHONE = "c59475d96e9f01d7d18d06cfad84dd02333207f02c0c2c5663ef2782cda0390e"
+SOURCE = SDK.parent / "source/convultra.v1.js"
 EMPTY = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 
 
@@ -19,7 +23,7 @@ def _user_data(shop: Shop) -> dict[str, str] | None:
     """Return what the one event sent says of the person."""
     (event,) = shop.sent("events")
     user_data: dict[str, str] | None = event.get("user_data")
-    return user_data
+    return user_data or None
 
 
 class TestTheEmail:
@@ -63,7 +67,7 @@ class TestTheEmail:
         shop.visit()
         shop.do(f"Convultra.enhance({{email: {email!r}}}); Convultra.trackLead()")
         assert _user_data(shop) is None
-        assert shop.console.warnings == ["Convultra: email is not usable and was dropped"]
+        assert shop.console.warnings == ["Convultra: not usable: email"]
 
 
 class TestThePhone:
@@ -93,7 +97,57 @@ class TestThePhone:
         shop.visit()
         shop.do(f"Convultra.enhance({{phone: '{phone}'}}); Convultra.trackLead()")
         assert _user_data(shop) is None
-        assert shop.console.warnings == ["Convultra: phone is not usable and was dropped"]
+        assert shop.console.warnings == ["Convultra: not usable: phone"]
+
+
+class TestTheNationalPhone:
+    """A number without `+` is read where its country's plan leaves no doubt, and as phonenumbers reads it."""
+
+    def _countries(self) -> list[str]:
+        (table,) = re.findall(r'const PHONES = "([^"]+)"', SOURCE.read_text())
+        return re.findall(r"[A-Z]{2}", table)
+
+    def test_every_country_of_the_table_is_read_as_phonenumbers_does(self, shop: Shop) -> None:
+        kinds = (PhoneNumberType.MOBILE, PhoneNumberType.FIXED_LINE)
+        found = [
+            (country, phonenumbers.example_number_for_type(country, kind))
+            for country in self._countries()
+            for kind in kinds
+        ]
+        examples = [(country, number) for country, number in found if number is not None]
+        shop.visit()
+        for country, number in examples:
+            text = phonenumbers.format_number(number, PhoneNumberFormat.NATIONAL)
+            shop.page.evaluate(
+                "async ([phone, country]) => { Convultra.enhance({phone, country}); Convultra.track('a') }",
+                [text, country],
+            )
+        shop.settle()
+        expected = [hash_phone(phonenumbers.format_number(number, PhoneNumberFormat.E164)) for _, number in examples]
+        shop.wait_for(lambda: len(shop.sent("events")) == len(examples))
+        assert [event["user_data"]["phone_sha256"] for event in shop.sent("events")] == expected
+        assert len(examples) >= 25
+
+    @pytest.mark.parametrize("person", ["country: 'us'", "address: {country: 'US', city: 'Reno'}"])
+    def test_the_country_may_stand_beside_it_or_in_the_address(self, shop: Shop, person: str) -> None:
+        shop.visit()
+        shop.do(f"Convultra.enhance({{phone: '(425) 555-1234', {person}}}); Convultra.trackLead()")
+        assert _user_data(shop) == {"phone_sha256": PHONE}
+        assert "Reno" not in str(shop.requests[-1].post_data)
+
+    def test_seven_digits_after_the_0_are_a_number(self, shop: Shop) -> None:
+        shop.visit()
+        shop.do("Convultra.enhance({phone: '08-123 456', country: 'SE'}), Convultra.trackLead()")
+        assert _user_data(shop) == {"phone_sha256": hash_phone("08-123 456", "SE")}
+
+    def test_what_leaves_a_doubt_is_dropped(self, shop: Shop) -> None:
+        doubtful = [("DE", "151 12345678"), ("US", "425555123"), ("US", "1425555123"), ("GB", "447911123456")]
+        doubtful += [(country, "0612345678") for country in ("", "E", "XX", "..", "US1", "IT", "DE49")]
+        doubtful += [("DE", "01"), ("GB", "020"), ("DE", "030 1234"), ("AT", "01 4000")]  # fragments
+        shop.visit()
+        for country, phone in doubtful:
+            shop.do(f"Convultra.enhance({{phone: '{phone}', country: '{country}'}}); Convultra.track('a')")
+        assert [event.get("user_data") or None for event in shop.sent("events")] == [None] * len(doubtful)
 
 
 class TestTheDoor:
@@ -126,12 +180,38 @@ class TestTheDoor:
         assert _user_data(shop) == expected
 
     @pytest.mark.parametrize(
-        "phone", ["+1 425.555.1234", " 0044 (0)20 7946 0958", "+49 (0) 30 901820", "+49-30/901820"]
+        "phone",
+        [
+            "+1 425.555.1234",
+            "+1 1 425 555 1234",
+            " 0044 (0)20 7946 0958",
+            "+49 (0) 30 901820",
+            "+49-30/901820",
+            "+44 020 7946 0958",
+            "+49 0171 1234567",
+            "+33 06 12 34 56 78",
+            "+39 06 1234567",
+            "+39 312 345 6789",
+            "+7 905 123-45-67",
+            "+420 601 123 456",
+            "+380 50 123 4567",
+            "+81 90 1234 5678",
+            "+34 600 123 456",
+        ],
     )
     def test_it_hashes_a_phone_alike(self, shop: Shop, phone: str) -> None:
         shop.visit()
         shop.do(f"Convultra.enhance({{phone: {phone!r}}}); Convultra.trackLead()")
         assert _user_data(shop) == {"phone_sha256": hash_phone(phone)}
+
+    @pytest.mark.parametrize(
+        "phone", ["+1234567", "+44 12345", "+81 090 1234 5678", "+972 (0)54 123 4567", "+1 0425 555 1234"]
+    )
+    def test_it_makes_no_hash_that_the_door_would_not(self, shop: Shop, phone: str) -> None:
+        """A 0 that only the server knows how to read, and a number that is too short."""
+        shop.visit()
+        shop.do(f"Convultra.enhance({{phone: {phone!r}}}); Convultra.trackLead()")
+        assert _user_data(shop) is None
 
 
 class TestThePerson:
@@ -193,7 +273,7 @@ class TestWithoutASecureContext:
         assert shop.do("isSecureContext") is False
         shop.do("Convultra.enhance({email: 'john@contoso.com', phone: '+14255551234'}); Convultra.trackLead()")
         assert _user_data(shop) is None
-        assert "Convultra: email was dropped: hashing needs https" in shop.console.warnings
+        assert "Convultra: not usable: email without https" in shop.console.warnings
         assert "john" not in str(shop.requests[-1].post_data)
 
     def test_a_hash_made_elsewhere_is_still_sent(self, shop: Shop) -> None:
