@@ -1,62 +1,35 @@
-"""The staff's view of what arrived. Clicks, events, adjustments and the audit log are history: read, never changed.
+"""The staff's view of what arrived. Clicks, events, adjustments, imports and the audit log are history: never changed.
 
 What staff change of a customer's sites, people and keys is written to that customer's audit log.
 """
 
-from functools import cached_property
 from typing import Any
 
 from django import forms
 from django.contrib import admin
 from django.contrib.auth.models import User
-from django.core.paginator import Paginator
 from django.db.models import Model, QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest
 from django.utils import timezone
-from django.utils.text import capfirst
 
+from convultra.staff import HistoryAdmin, LabelledTabularInline, NoHashLookups
 from ingest import audit
-from ingest.models import Adjustment, AuditEntry, Click, Event, Membership, Organisation, ServerKey, Site
-
-MAX_ROWS_COUNTED = 10_000
-
-
-class CappedPaginator(Paginator):  # type: ignore[type-arg]  # generic for the type checker only
-    """Counts no further than a person pages, so that a list of millions opens as fast as a short one."""
-
-    @cached_property
-    def count(self) -> int:
-        """The number of rows, MAX_ROWS_COUNTED at most."""
-        rows = self.object_list
-        return rows[:MAX_ROWS_COUNTED].count() if isinstance(rows, QuerySet) else len(rows)
-
-
-class NoHashLookups(admin.ModelAdmin):  # type: ignore[type-arg]  # generic for the type checker only
-    """Takes no hash in an address: `?email_sha256=…` would tell whether a person is among the rows."""
-
-    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
-        return "sha256" not in lookup and super().lookup_allowed(lookup, value, request)
-
-
-class HistoryAdmin(NoHashLookups):
-    """A table of facts: nobody adds, changes or deletes one by hand."""
-
-    show_full_result_count = False
-    show_facets = admin.ShowFacets.NEVER  # a count per filter would read the table once for each
-    paginator = CappedPaginator
-
-    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        title = capfirst(str(self.opts.verbose_name_plural))  # "Select event to view" is no name for a list
-        return super().changelist_view(request, {"title": title, **(extra_context or {})})
-
-    def has_add_permission(self, request: HttpRequest) -> bool:  # noqa: ARG002
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:  # noqa: ARG002
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:  # noqa: ARG002
-        return False
+from ingest.models import (
+    Adjustment,
+    AuditEntry,
+    BlockedOrigin,
+    Bucket,
+    Click,
+    Event,
+    Import,
+    ImportChunk,
+    Invitation,
+    Membership,
+    Organisation,
+    RefusedItem,
+    ServerKey,
+    Site,
+)
 
 
 class AuditedAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
@@ -107,13 +80,21 @@ def _concerned(obj: Model) -> tuple[Organisation, Site | None]:
 def _changes(form: Any) -> dict[str, object]:
     """Return what each changed field held and holds now; of another row its primary key."""
     now = {name: form.cleaned_data[name] for name in form.changed_data}
-    return {name: [form.initial.get(name), getattr(value, "pk", value)] for name, value in now.items()}
+    return {name: [_plain(form.initial.get(name)), _plain(value)] for name, value in now.items()}
 
 
-class MembershipInline(admin.TabularInline):  # type: ignore[type-arg]
+def _plain(value: Any) -> Any:
+    """Return what JSON knows: of another row its primary key, of several theirs."""
+    if isinstance(value, QuerySet | list):
+        return [_plain(one) for one in value]
+    return getattr(value, "pk", value)
+
+
+class MembershipInline(LabelledTabularInline):
     """Who belongs to an organisation."""
 
     model = Membership
+    fields = ["user", "role", "all_sites"]
     raw_id_fields = ["user"]
     extra = 0
 
@@ -124,6 +105,7 @@ class OrganisationAdmin(AuditedAdmin):
 
     list_display = ["name", "public_id", "created_at"]
     search_fields = ["name", "memberships__user__email"]
+    search_help_text = "A customer's name, or a member's e-mail address"
     readonly_fields = ["public_id", "created_at"]
     inlines = [MembershipInline]
 
@@ -132,12 +114,25 @@ class OrganisationAdmin(AuditedAdmin):
 class MembershipAdmin(AuditedAdmin):
     """Who may do what, and where."""
 
-    list_display = ["user", "organisation", "role", "created_at"]
-    list_filter = ["role"]
+    list_display = ["user", "organisation", "role", "all_sites", "created_at"]
+    list_filter = ["role", "all_sites"]
     search_fields = ["user__email", "organisation__name"]
+    search_help_text = "A person's e-mail address, or a customer's name"
     list_select_related = ["user", "organisation"]
-    raw_id_fields = ["user", "organisation"]
+    raw_id_fields = ["user", "organisation", "sites"]
     readonly_fields = ["created_at"]
+
+
+@admin.register(Invitation)
+class InvitationAdmin(HistoryAdmin, NoHashLookups):
+    """Who was asked to join, and what became of it. People invite and revoke on their team's page."""
+
+    list_display = ["email", "organisation", "role", "invited_by", "expires_at", "accepted_at", "revoked_at"]
+    list_filter = ["role"]
+    search_fields = ["email", "organisation__name"]
+    search_help_text = "An invited address, or a customer's name"
+    list_select_related = ["organisation", "invited_by"]
+    exclude = ["token_sha256"]
 
 
 class SiteForm(forms.ModelForm):  # type: ignore[type-arg]
@@ -165,6 +160,7 @@ class SiteAdmin(AuditedAdmin):
     list_display = ["name", "organisation", "domain", "currency", "consent_policy", "confirm_mode", "created_at"]
     list_filter = ["consent_policy", "confirm_mode", "currency"]
     search_fields = ["name", "organisation__name", "write_key"]
+    search_help_text = "A site's name, its customer's, or a write key"
     list_select_related = ["organisation"]
     raw_id_fields = ["organisation"]
     readonly_fields = ["public_id", "write_key", "created_at"]
@@ -192,6 +188,7 @@ class ClickAdmin(HistoryAdmin):
     list_display = ["msclkid", "site", "visitor_id", "session_id", "consent", "captured_at"]
     list_filter = ["consent", "captured_at"]
     search_fields = ["msclkid__exact", "visitor_id__exact", "session_id__exact"]
+    search_help_text = "Click ID, visitor ID or session ID, in full"
     list_select_related = ["site"]
 
 
@@ -212,6 +209,7 @@ class EventAdmin(HistoryAdmin):
     ]
     list_filter = ["source", "consent", "received_at"]
     search_fields = ["event_id__exact", "transaction_id__exact", "external_id__exact", "visitor_id__exact"]
+    search_help_text = "Event ID, transaction ID, the customer's own ID or visitor ID, in full"
     list_select_related = ["site"]
     fieldsets = [
         (None, {"fields": ["event_id", "name", "site", "source"]}),
@@ -239,6 +237,7 @@ class AdjustmentAdmin(HistoryAdmin):
     ]
     list_filter = ["type", "received_at"]
     search_fields = ["adjustment_id__exact", "transaction_id__exact", "event_id__exact"]
+    search_help_text = "Adjustment ID, transaction ID or event ID, in full"
     list_select_related = ["site"]
     ordering = ["-pk"]
     fieldsets = [
@@ -249,6 +248,66 @@ class AdjustmentAdmin(HistoryAdmin):
     ]
 
 
+@admin.register(Import)
+class ImportAdmin(HistoryAdmin):
+    """Files of conversions and how far they have come. Their rows are customers' own and not shown."""
+
+    list_display = ["file_name", "site", "status", "format", "total_rows", "checked_rows", "stored_rows", "created_at"]
+    list_filter = ["status", "format", "created_at"]
+    search_fields = ["file_name", "public_id__exact", "site__name"]
+    list_select_related = ["site"]
+    ordering = ["-pk"]
+    fieldsets = [
+        (None, {"fields": ["public_id", "file_name", "site", "actor_name", "status"]}),
+        ("How it is read", {"fields": ["format", "delimiter", "time_zone", "date_order", "labels", "ignored"]}),
+        ("How far it is", {"fields": ["total_rows", "checked_rows", "stored_rows", "rung_at"]}),
+        ("What was found and done", {"fields": ["verdicts", "problems", "outcomes", "results"]}),
+        ("When", {"fields": ["created_at", "confirmed_at", "finished_at", "count_at"]}),
+    ]
+
+
+@admin.register(ImportChunk)
+class ImportChunkAdmin(HistoryAdmin):
+    """How far each thousand rows of a file has come. The rows themselves are not shown."""
+
+    list_display = ["source", "number", "checked_at", "stored_at"]
+    list_filter = ["created_at"]
+    search_fields = ["source__file_name", "source__public_id__exact"]
+    list_select_related = ["source"]
+    ordering = ["-pk"]
+    fields = ["source", "number", "created_at", "checked_at", "stored_at"]
+
+
+@admin.register(BlockedOrigin)
+class BlockedOriginAdmin(HistoryAdmin):
+    """Pages that a site's list turned away."""
+
+    list_display = ["origin", "site", "first_at", "last_at"]
+    search_fields = ["origin", "site__name"]
+    list_select_related = ["site"]
+    ordering = ["-last_at"]
+
+
+@admin.register(RefusedItem)
+class RefusedItemAdmin(HistoryAdmin):
+    """Rules that a site's senders break."""
+
+    list_display = ["code", "member", "what", "source", "site", "first_at", "last_at"]
+    list_filter = ["source", "what", "code"]
+    search_fields = ["code", "member", "site__name"]
+    list_select_related = ["site"]
+    ordering = ["-last_at"]
+
+
+@admin.register(Bucket)
+class BucketAdmin(HistoryAdmin):
+    """How much of each limit is used up: to see who is near one."""
+
+    list_display = ["name", "used", "granted"]
+    search_fields = ["name__exact"]
+    ordering = ["-used"]
+
+
 @admin.register(AuditEntry)
 class AuditEntryAdmin(HistoryAdmin):
     """What people changed, for every customer."""
@@ -256,6 +315,7 @@ class AuditEntryAdmin(HistoryAdmin):
     list_display = ["created_at", "actor_name", "action", "target", "site", "organisation"]
     list_filter = ["created_at", "action"]
     search_fields = ["action", "target", "actor_name", "organisation__name", "site__name"]
+    search_help_text = "An action such as delivery.retract, what it was done to, who did it, a customer or a site"
     list_select_related = ["site", "organisation"]
     ordering = ["-pk"]
     fields = ["created_at", "actor_name", "actor", "action", "target", "site", "organisation", "details"]

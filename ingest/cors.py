@@ -1,10 +1,9 @@
 """Which pages may call: the CORS headers of every answer to a browser, in one place."""
 
 import re
+from collections.abc import Collection
 
-from django.http import HttpResponse
-
-from ingest.models import Site
+from ingest.http import Answer
 
 PREFLIGHT_SECONDS = 24 * 60 * 60
 
@@ -23,31 +22,37 @@ def normalise_origin(text: str) -> str:
     return origin.removesuffix(":80" if scheme == "http" else ":443")
 
 
-def may_send(site: Site, origin: str) -> bool:
+def may_send(allowed_origins: Collection[str], origin: str) -> bool:
     """Say whether a page of this origin may use the site's write key. No origin at all is not a page.
 
     A filter of noise, not a lock: whoever is no browser sends any Origin. A write key can only add events.
     """
-    return not origin or not site.allowed_origins or origin.lower() in site.allowed_origins
+    return not origin or not allowed_origins or origin.lower() in allowed_origins
 
 
-def set_cors_headers(response: HttpResponse, site: Site | None, origin: str) -> HttpResponse:
-    """Let the page read the answer if it may send; without a site any page may read that there is none.
+def let_read(answer: Answer, origin: str) -> Answer:
+    """Let the page of an origin read the answer; return it.
 
     Never with credentials: no cookie is read here, so none has to be sent. Caches must keep origins apart.
     """
-    response["Vary"] = "Origin"
-    response["Cross-Origin-Resource-Policy"] = "cross-origin"
-    if origin and (site is None or may_send(site, origin)):
-        response["Access-Control-Allow-Origin"] = origin
-        response["Access-Control-Expose-Headers"] = "Retry-After"
-    return response
+    shield(answer)
+    if origin:
+        answer.headers["Access-Control-Allow-Origin"] = origin
+        answer.headers["Access-Control-Expose-Headers"] = "Retry-After"
+    return answer
 
 
-def answer_preflight() -> HttpResponse:
+def shield(answer: Answer) -> Answer:
+    """Let no page read the answer, but any embed it, and caches keep it by origin; return it."""
+    answer.headers["Vary"] = "Origin"
+    answer.headers["Cross-Origin-Resource-Policy"] = "cross-origin"
+    return answer
+
+
+def preflight() -> Answer:
     """Answer the browser's question before a request with `application/json`."""
-    return HttpResponse(
-        status=204,
+    return Answer(
+        204,
         headers={
             "Allow": "OPTIONS, POST",
             "Access-Control-Allow-Methods": "POST",

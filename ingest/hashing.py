@@ -22,7 +22,9 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 def normalise_email(text: str) -> str:
     """Return the address as Microsoft hashes it; ValueError when it is no address."""
     decomposed = unicodedata.normalize("NFKD", text[: MAX_EMAIL_CHARS + 1])
-    plain = "".join(c for c in decomposed if not unicodedata.combining(c) and not c.isspace()).lower()
+    # Spreadsheets put a byte order mark before text. JavaScript, and so the SDK, takes it for a space.
+    spaceless = (c for c in decomposed if not c.isspace() and c != "\ufeff")
+    plain = "".join(c for c in spaceless if not unicodedata.combining(c)).lower()
     user, at, domain = plain.rpartition("@")
     user = user.partition("+")[0].replace(".", "")
     is_address = at and user and "." in domain and not domain.startswith(".") and not domain.endswith(".")
@@ -58,7 +60,7 @@ def hash_phone(text: str, country: str = "") -> str:
 
 def is_country(text: str) -> bool:
     """Say whether the text is the code of a country with phone numbers; case does not matter."""
-    return text.upper() in phonenumbers.SUPPORTED_REGIONS
+    return text.isascii() and text.upper() in phonenumbers.SUPPORTED_REGIONS  # in capitals ß is SS, a country
 
 
 def is_sha256(text: str) -> bool:

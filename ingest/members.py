@@ -32,7 +32,8 @@ _TIME = re.compile(
 # Three digits of exponent and 64 characters in all keep the arithmetic below cheap.
 _NUMBER = re.compile(r"-?[0-9]{1,64}(\.[0-9]{1,64})?([eE][+-]?[0-9]{1,3})?")
 _CENT = Decimal(1).scaleb(-VALUE_DECIMALS)
-_EMAIL_LOOK = re.compile(r"[\w.+-]{1,64}(@|%40)([\w-]{1,63}\.){1,8}[A-Za-z]{2,24}\b", re.IGNORECASE)
+# From the @ on: to begin at every letter before it would take a long text without one hours.
+_EMAIL_LOOK = re.compile(r"(?<=[\w.+-])(@|%40)([\w-]{1,63}\.){1,8}[A-Za-z]{2,24}\b", re.IGNORECASE)
 _PLAIN_KEY = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
@@ -195,25 +196,24 @@ def read_plain(said: str | None, member: str, hashed: Callable[[str], str], comp
 def read_properties(said: dict[str, Any] | None, complaints: Complaints) -> dict[str, Any]:
     """Return the properties unchanged, or none after a complaint about the first fault in them."""
     keys = 0
-    left: list[tuple[Any, int, str]] = [(said or {}, PROPERTIES_DEPTH, "properties")]
+    # Each with its depth and the outermost property that holds it.
+    left: list[tuple[Any, int, str]] = [(said or {}, PROPERTIES_DEPTH, "")]
     while left:
-        value, depth, member = left.pop()
+        value, depth, outermost = left.pop()
         if isinstance(value, dict):
             keys += len(value)
-            below = [(each, depth + 1, _member(member, key)) for key, each in value.items()]
-            left += [*below, *((key, depth + 1, "properties") for key in value)]
+            for key, each in value.items():
+                left.append((each, depth + 1, outermost or key))
+                left.append((key, depth + 1, outermost))
         elif isinstance(value, list):
-            left += [(each, depth + 1, member) for each in value]
+            left += [(each, depth + 1, outermost) for each in value]
         fault = "too_many_keys" if keys > MAX_PROPERTY_KEYS else _fault_of(value, depth)
         if fault:
+            # Deeper names add nothing, and odd ones may be personal data.
+            member = f"properties.{outermost}" if _PLAIN_KEY.fullmatch(outermost) else "properties"
             complaints.add(member, fault, "an e-mail address in properties must be left out")
             return {}
     return said or {}
-
-
-def _member(parent: str, key: str) -> str:
-    """Name the outermost property; deeper names add nothing, and odd ones may be personal data."""
-    return f"properties.{key}" if parent == "properties" and _PLAIN_KEY.fullmatch(key) else parent
 
 
 def _fault_of(value: Any, depth: int) -> str:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from django.conf import settings
 from django.core.validators import MinValueValidator
 from django.db import models
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q
 from django.utils.crypto import constant_time_compare
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 MAX_ID_CHARS = 128
 MAX_NAME_CHARS = 64
+MAX_MEMBER_CHARS = 128
 # Microsoft's ceilings for a conversion's value: 999999999999 and three decimals (help: offline conversions).
 VALUE_DIGITS, VALUE_DECIMALS = 15, 3
 # An event of this name corrects its order; it is no conversion of its own.
@@ -58,6 +59,9 @@ class Membership(models.Model):
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="memberships")
     organisation = models.ForeignKey(Organisation, on_delete=models.CASCADE, related_name="memberships")
     role = models.CharField(max_length=16, choices=Role.choices, default=Role.VIEWER)
+    # An agency's marketer may be let into one client's site only: then `sites` lists where.
+    all_sites = models.BooleanField(default=True)
+    sites: "models.ManyToManyField[Site, models.Model]" = models.ManyToManyField("Site", blank=True, related_name="+")
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
@@ -65,6 +69,37 @@ class Membership(models.Model):
 
     def __str__(self) -> str:
         return f"{self.user} · {self.organisation} ({self.role})"
+
+
+class Invitation(models.Model):
+    """An address that was asked to join an organisation. Its link is kept as a SHA-256 only, and works once."""
+
+    public_id = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
+    organisation = models.ForeignKey(Organisation, on_delete=models.CASCADE, related_name="invitations")
+    email = models.EmailField()
+    role = models.CharField(max_length=16, choices=Role.choices, default=Role.VIEWER)
+    all_sites = models.BooleanField(default=True)
+    sites: "models.ManyToManyField[Site, models.Model]" = models.ManyToManyField("Site", blank=True, related_name="+")
+    token_sha256 = models.CharField(max_length=64, unique=True)
+    invited_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
+    )
+    expires_at = models.DateTimeField()
+    accepted_at = models.DateTimeField(null=True, blank=True)
+    revoked_at = models.DateTimeField(null=True, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["organisation", "email"],
+                condition=Q(accepted_at__isnull=True, revoked_at__isnull=True),
+                name="invitation_open_once",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.email} · {self.organisation} ({self.role})"
 
 
 def new_write_key() -> str:
@@ -91,8 +126,14 @@ class SiteQuerySet(models.QuerySet["Site"]):
     """The only doors to a site from a page."""
 
     def for_user(self, user: "User") -> "SiteQuerySet":
-        """Return the sites of every organisation the user belongs to; staff see all of them in the admin only."""
-        return self.filter(organisation__memberships__user_id=user.pk)
+        """Return the sites that a membership of the user opens: all of its organisation, or those it lists.
+
+        The one rule of who sees what. Staff without a membership see sites in the admin only.
+        """
+        opened = Membership.objects.filter(
+            Q(all_sites=True) | Q(sites=OuterRef("pk")), user_id=user.pk, organisation=OuterRef("organisation")
+        )
+        return self.filter(Exists(opened))
 
 
 class Site(models.Model):
@@ -143,10 +184,16 @@ SERVER_KEY_PREFIX_CHARS = 11  # "sk_" and eight characters: enough to find the r
 class ServerKeyManager(models.Manager["ServerKey"]):
     """Mints keys and finds them again."""
 
-    def mint(self, site: Site, name: str = "") -> tuple["ServerKey", str]:
+    def mint(self, site: Site, name: str = "", public_id: uuid.UUID | None = None) -> tuple["ServerKey", str]:
         """Make a key of a site; return the row and the secret, which is nowhere kept."""
         secret = f"sk_{secrets.token_urlsafe(SERVER_KEY_BYTES)}"
-        row = self.create(site=site, name=name, prefix=secret[:SERVER_KEY_PREFIX_CHARS], secret_sha256=_sha256(secret))
+        row = self.create(
+            public_id=public_id or uuid.uuid4(),
+            site=site,
+            name=name,
+            prefix=secret[:SERVER_KEY_PREFIX_CHARS],
+            secret_sha256=_sha256(secret),
+        )
         return row, secret
 
     def find(self, secret: str) -> "ServerKey | None":
@@ -330,6 +377,188 @@ class Adjustment(models.Model):
 
     def __str__(self) -> str:
         return f"{self.get_type_display()} {self.adjustment_id}"
+
+
+class BlockedOrigin(models.Model):
+    """A page that used a site's write key and is not on its list: the answer to "why does nothing arrive?"."""
+
+    site = models.ForeignKey(Site, on_delete=models.CASCADE, related_name="blocked_origins")
+    origin = models.CharField(max_length=255)
+    first_at = models.DateTimeField()
+    last_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["site", "origin"], name="blocked_origin_once_per_site")]
+
+    def __str__(self) -> str:
+        return self.origin
+
+
+class RefusedItem(models.Model):
+    """What senders get wrong: a rule that items of a site were refused by. Never what they held."""
+
+    site = models.ForeignKey(Site, on_delete=models.CASCADE, related_name="refused_items", db_index=False)
+    source = models.CharField(max_length=8, choices=Source.choices)
+    # What the sender posted: events, clicks or adjustments.
+    what = models.CharField(max_length=16)
+    # The member's path inside the item, such as `currency`; empty where the whole body was refused.
+    member = models.CharField(max_length=MAX_MEMBER_CHARS, blank=True, default="")
+    # Of `ingest/refusals.py`, or of the problem that a whole body met, such as `daily_cap_reached`.
+    code = models.CharField(max_length=64)
+    # When it began, of late; `ingest/refused_items.py` says what begins anew.
+    first_at = models.DateTimeField()
+    last_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["site", "source", "what", "member", "code"], name="refused_item_once_per_site"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.what} {self.member} {self.code}"
+
+
+class Bucket(models.Model):
+    """How much of a limit is used up: it fills with every request and drains at the limit's rate (`limits.py`).
+
+    On PostgreSQL the table is unlogged: counting costs no wait for the disk, and after a crash of the database
+    everybody begins anew.
+    """
+
+    # What is limited, such as `key:12`, `address:…` (a keyed hash) or `day:12:pages:2026-11-22`.
+    name = models.CharField(max_length=80, primary_key=True)
+    used = models.FloatField()
+    # How much of what was last asked for was granted; negative when that was given back.
+    granted = models.FloatField()
+    # When that was, in seconds since 1970, with which both databases can calculate.
+    at = models.FloatField()
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class ImportFormat(models.TextChoices):
+    """Whose template a file follows."""
+
+    CONVULTRA = "convultra", "Convultra's template"
+    MICROSOFT = "microsoft", "Microsoft's template"
+
+
+class DateOrder(models.TextChoices):
+    """How a file writes dates whose day and month could be either."""
+
+    DAY_FIRST = "day-first", "Day first: 03/04 is April 3"
+    MONTH_FIRST = "month-first", "Month first: 03/04 is March 4"
+
+
+class ImportQuerySet(models.QuerySet["Import"]):
+    """Adjectives of imports."""
+
+    def unfinished(self) -> "ImportQuerySet":
+        """Return the imports that a worker has to go on with."""
+        return self.filter(status__in=(Import.Status.CHECKING, Import.Status.IMPORTING))
+
+    def shown(self) -> "ImportQuerySet":
+        """Return the imports that people see, newest first: those whose file arrived as a whole."""
+        return self.exclude(status=Import.Status.READING).order_by("-pk")
+
+
+class Import(models.Model):
+    """A CSV file of conversions: whose it is, how it is read, and how far it has come. Its rows are in the chunks."""
+
+    class Status(models.TextChoices):
+        READING = "reading", "Being uploaded"
+        CHECKING = "checking", "Checking rows"
+        CHECKED = "checked", "Waits for you"
+        IMPORTING = "importing", "Importing"
+        DONE = "done", "Imported"
+        CANCELLED = "cancelled", "Cancelled"
+
+    public_id = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
+    site = models.ForeignKey(Site, on_delete=models.CASCADE, related_name="imports", db_index=False)
+    file_name = models.CharField(max_length=200)
+    format = models.CharField(max_length=10, choices=ImportFormat.choices)
+    # How the file is read: the zone of times that name none, which comes first in a date, what separates its cells.
+    time_zone = models.CharField(max_length=64)
+    date_order = models.CharField(max_length=12, choices=DateOrder.choices, blank=True, default="")
+    delimiter = models.CharField(max_length=1)
+    # What the file calls each column that is read, and the columns that are not.
+    labels = models.JSONField(default=dict)
+    ignored = models.JSONField(default=list)
+    actor = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
+    )
+    # As it was then; the user may be renamed or deleted later.
+    actor_name = models.CharField(max_length=254)
+    status = models.CharField(max_length=10, choices=Status.choices, default=Status.READING)
+    total_rows = models.PositiveIntegerField(default=0)
+    checked_rows = models.PositiveIntegerField(default=0)
+    # Of the rows that were to be stored, how many a worker has been through.
+    stored_rows = models.PositiveIntegerField(default=0)
+    # How many rows got each verdict; of the stored ones, how many ended in each outcome.
+    verdicts = models.JSONField(default=dict)
+    outcomes = models.JSONField(default=dict)
+    # What is wrong, by code and column: `{"count": 12, "row": 377, "example": "03/04/2026"}`.
+    problems = models.JSONField(default=dict)
+    # When a worker was last asked to go on, so that a lost task is asked for again and no task twice at once.
+    rung_at = models.DateTimeField(null=True, blank=True)
+    # Its events and adjustments have this as their `received_at`: they are found by it.
+    confirmed_at = models.DateTimeField(null=True, blank=True)
+    finished_at = models.DateTimeField(null=True, blank=True)
+    # What became of the conversions, by status, when it was last counted; and when it is counted again.
+    results = models.JSONField(default=dict)
+    count_at = models.DateTimeField(null=True, blank=True)
+    created_at = models.DateTimeField()
+
+    objects = ImportQuerySet.as_manager()
+
+    class Meta:
+        indexes = [
+            # The page: newest imports of a site.
+            models.Index(fields=["site", "-id"], name="import_newest"),
+            # The sweep: what a worker has to go on with.
+            models.Index(fields=["id"], name="import_unfinished", condition=Q(status__in=("checking", "importing"))),
+        ]
+
+    def __str__(self) -> str:
+        return self.file_name
+
+    @property
+    def to_store(self) -> int:
+        """How many rows the check found that can be stored."""
+        return int(self.verdicts.get("new", 0))
+
+    @property
+    def has_nothing(self) -> bool:
+        """Say whether it ended with its check, as none of its rows can be stored."""
+        return self.status == Import.Status.DONE and self.confirmed_at is None
+
+    @property
+    def progress(self) -> tuple[int, int]:
+        """How many rows a worker has been through, and of how many: it checks all, and stores those that it may."""
+        return (self.stored_rows, self.to_store) if self.confirmed_at else (self.checked_rows, self.total_rows)
+
+
+class ImportChunk(models.Model):
+    """Up to a thousand rows of a file, and what was found and done with them. Personal data in it is hashed."""
+
+    source = models.ForeignKey(Import, on_delete=models.CASCADE, related_name="chunks", db_index=False)
+    number = models.PositiveIntegerField()
+    # `[row in the file, {column: text}, [[column, code], …]]`, the last being faults seen while the file was read.
+    rows = models.JSONField()
+    # One per row, as `ingest/imports/checking.py` writes it.
+    verdicts = models.JSONField(default=list)
+    checked_at = models.DateTimeField(null=True, blank=True)
+    stored_at = models.DateTimeField(null=True, blank=True)
+    created_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["source", "number"], name="import_chunk_once")]
+
+    def __str__(self) -> str:
+        return f"{self.source} #{self.number}"
 
 
 class AuditEntry(models.Model):

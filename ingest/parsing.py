@@ -8,7 +8,7 @@ bad event can never fail the statement that stores its neighbours.
 import hashlib
 import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from functools import partial
@@ -19,7 +19,7 @@ from msgspec import UNSET, Raw, Struct, UnsetType
 
 from convultra.problems import FieldError
 from ingest import hashing, members
-from ingest.click_ids import is_click_id
+from ingest.click_ids import is_click_id, is_test_click_id
 from ingest.decoding import BodyRefused, body_malformed, decode_body, decode_item
 from ingest.models import REFUND_EVENT, AdjustmentType, Consent, Source
 from ingest.refusals import Complaints, fault
@@ -34,10 +34,14 @@ class Door:
     source: Source
     max_bytes: int
     max_items: int
+    # Whatever is said of consent, who comes here has refused.
+    is_opted_out: bool = False
 
 
 BROWSER = Door(Source.BROWSER, 64 * KIBIBYTE, 100)  # what browsers let a page send while it closes
+OPTED_OUT = replace(BROWSER, is_opted_out=True)  # Sec-GPC: 1, Global Privacy Control
 BACKEND = Door(Source.SERVER, 1024 * KIBIBYTE, 1000)
+IMPORT = Door(Source.IMPORT, 16 * 1024 * KIBIBYTE, 1000)  # a thousand rows of the longest cells
 
 
 @dataclass(frozen=True)
@@ -186,6 +190,10 @@ _CLICK = msgspec.json.Decoder(_Click)
 _ADJUSTMENT = msgspec.json.Decoder(_Adjustment)
 
 
+_UNNAMED = uuid.UUID("6f1d4f0e-3a5c-4c1e-9c43-6a5d3e0b7a52")
+_WHO = ("transaction_id", "external_id", "visitor_id", "session_id", "msclkid", "email_sha256", "phone_sha256")
+
+
 def _new_id() -> str:
     return str(uuid.uuid4())
 
@@ -262,16 +270,16 @@ def _read_event(raw: Raw, path: str, batch: _Batch) -> Item[EventRow]:
     row = _event_row(said, event_id, batch, complaints)
     if complaints.errors:
         return Item(path, label, None, complaints.errors)
-    return Item(path, event_id, row, complaints.notes)
+    return Item(path, row.event_id, row, complaints.notes)
 
 
 def _read_event_id(said: _Event, batch: _Batch, complaints: Complaints) -> str:
+    """Return the id that the sender gave the event; empty for none, which only a backend may leave out."""
     if said.event_id is not None:
         return members.read_id(said.event_id, "event_id", complaints)
     if batch.door.source is Source.BROWSER:
         complaints.add("event_id", "required", "A browser names its events, so that sending one again counts once.")
-        return ""
-    return batch.new_id()
+    return ""
 
 
 def _event_row(said: _Event, event_id: str, batch: _Batch, complaints: Complaints) -> EventRow:
@@ -283,7 +291,6 @@ def _event_row(said: _Event, event_id: str, batch: _Batch, complaints: Complaint
         for member in ("transaction_id", "external_id", "visitor_id", "session_id", "msclkid")
     }
     facts: dict[str, Any] = {
-        "event_id": event_id,
         "name": members.read_name(said.name, complaints),
         "value": value,
         "currency": members.read_currency(said.currency, complaints),
@@ -293,9 +300,13 @@ def _event_row(said: _Event, event_id: str, batch: _Batch, complaints: Complaint
         "properties": members.read_properties(said.properties, complaints),
         **texts,
     }
-    fingerprint = _fingerprint(claimed_at, facts)
-    if facts["consent"] == Consent.DENIED:
+    if batch.door.is_opted_out or facts["consent"] == Consent.DENIED:
+        # Before anything is made of them: an id or a fingerprint would tell them to whoever guesses.
         facts |= {"email_sha256": "", "phone_sha256": "", "msclkid": ""}
+    facts["event_id"] = event_id or _name(claimed_at, facts, batch)
+    fingerprint = _fingerprint(claimed_at, facts)
+    if batch.door.is_opted_out:
+        facts["consent"] = Consent.DENIED.value
     # A refund without a currency is in its order's, whatever the site's is.
     if value is not None and said.name != REFUND_EVENT:
         facts["currency"] = facts["currency"] or batch.site.currency
@@ -308,6 +319,16 @@ def _event_row(said: _Event, event_id: str, batch: _Batch, complaints: Complaint
         fingerprint=fingerprint,
         **facts,
     )
+
+
+def _name(claimed_at: datetime | None, facts: dict[str, Any], batch: _Batch) -> str:
+    """Return an id for an event without one: of what it says, where that is when and who.
+
+    So a backend that was told to try again counts once. Two that say neither are two.
+    """
+    if claimed_at is not None and any(facts[member] for member in _WHO):
+        return str(uuid.uuid5(_UNNAMED, _fingerprint(claimed_at, facts)))
+    return batch.new_id()
 
 
 def _read_person(said: _UserData, door: Door, complaints: Complaints) -> tuple[str, str]:
@@ -335,7 +356,7 @@ def _read_click(raw: Raw, path: str, batch: _Batch) -> Item[ClickRow]:
     said = decode_item(raw, _CLICK, complaints)
     if said is None:
         return Item(path, None, None, complaints.errors)
-    if not is_click_id(said.msclkid):
+    if not (is_click_id(said.msclkid) or is_test_click_id(said.msclkid)):
         complaints.add("msclkid", "click_id_malformed")
     label = None if complaints.errors else said.msclkid
     row = _click_row(said, batch, complaints)
@@ -344,7 +365,7 @@ def _read_click(raw: Raw, path: str, batch: _Batch) -> Item[ClickRow]:
 
 def _click_row(said: _Click, batch: _Batch, complaints: Complaints) -> ClickRow:
     consent = members.read_ad_storage(said.consent.ad_storage if said.consent else None, complaints)
-    if consent == Consent.DENIED:
+    if batch.door.is_opted_out or consent == Consent.DENIED:
         complaints.add("consent.ad_storage", "consent_denied")
     if not (said.visitor_id or said.session_id):
         complaints.add("visitor_id", "required", "Without it or a session_id the click could never be found again.")

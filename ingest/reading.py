@@ -1,9 +1,9 @@
-"""Reads the body of a request within its door's limits, which are checked before anything is parsed."""
+"""What the headers say of a body, checked before it is read: its type, its encoding and its size."""
 
-from django.http import HttpRequest
-from django.http.request import UnreadablePostError
+from functools import lru_cache
 
 from ingest.decoding import BodyRefused, body_too_large
+from ingest.http import Request
 from ingest.models import Source
 from ingest.parsing import Door
 
@@ -12,26 +12,27 @@ JSON_TYPES = frozenset({"application/json"})
 PAGE_TYPES = JSON_TYPES | {"text/plain"}
 
 
-def read_body(request: HttpRequest, door: Door) -> bytes:
-    """Return the body's bytes. Raises BodyRefused for a type, an encoding or a size that is not taken."""
+def check_headers(request: Request, door: Door) -> None:
+    """Raise BodyRefused for a type, an encoding or a size that is not taken."""
     types = PAGE_TYPES if door.source is Source.BROWSER else JSON_TYPES
-    if request.content_type not in types:
+    content_type, charset = _content_type(request.headers.get("content-type", ""))
+    if content_type not in types:
         raise _unsupported(f"Send the body as {' or '.join(sorted(types))}.")
-    if (request.content_params or {}).get("charset", "utf-8").lower() not in {"utf-8", "utf8"}:
+    if charset not in {"utf-8", "utf8"}:
         raise _unsupported("JSON is UTF-8 (RFC 8259, section 8.1).")
-    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+    if request.headers.get("content-encoding", "identity").lower() != "identity":
         raise _unsupported("Send the body as it is: a compressed one is not unpacked.")
-    if _announced_bytes(request) > door.max_bytes:
+    announced = request.headers.get("content-length", "")
+    if announced.isascii() and announced.isdigit() and (len(announced) > 19 or int(announced) > door.max_bytes):
         raise body_too_large(door.max_bytes)
-    try:
-        return request.read(door.max_bytes + 1)
-    except UnreadablePostError as error:
-        raise BodyRefused(400, "body_incomplete", "The body ended too early", "The connection was closed.") from error
 
 
-def _announced_bytes(request: HttpRequest) -> int:
-    announced = request.headers.get("Content-Length", "")
-    return int(announced) if announced.isascii() and announced.isdigit() and len(announced) < 20 else 0
+@lru_cache(maxsize=64)
+def _content_type(header: str) -> tuple[str, str]:
+    """Return media type and charset of a Content-Type, in lower case; UTF-8 where none is named."""
+    content_type, *parameters = header.lower().split(";")
+    said = dict(parameter.strip().partition("=")[::2] for parameter in parameters)
+    return content_type.strip(), said.get("charset", "utf-8").strip('" ')
 
 
 def _unsupported(detail: str) -> BodyRefused:

@@ -3,6 +3,7 @@
 A refusal names the member and the rule, never what the member held: that may be somebody's address.
 """
 
+import re
 from dataclasses import dataclass, field
 
 from convultra.problems import FieldError
@@ -56,8 +57,30 @@ REFUSALS = {
     "value_of_retract": "A retraction takes the whole order back and has no value; restate says a new total.",
     "currency_differs": "A new total is in its order's currency: {}.",
     "already_retracted": "The order was retracted or refunded in full before, and no total follows that.",
+    "not_storable": "The database cannot hold it. That is a fault of ours, and it was noted.",
     "conflict": "Something else was accepted under this id before. That stays.",
 }
+# Of bodies that were refused whole; too_deep is above.
+BODY_RULES = {
+    "invalid_json": "It must be JSON (RFC 8259).",
+    "invalid_utf8": "It must be UTF-8.",
+    "too_deep": REFUSALS["too_deep"],
+    "body_too_large": "It is too large; send it in parts.",
+    "too_many_items": "It has too many items; send it in parts.",
+    "unsupported_media_type": "It must be sent as application/json, in UTF-8 and not compressed.",
+}
+# Rules that are no sentence without what completes them.
+_ALONE = {
+    "wrong_type": "It is of another JSON type than the manual says, such as text instead of a number.",
+    "given_twice": "It is said in two ways; send one.",
+}
+_HINT = re.compile(r"[:;]? \{\}")
+
+
+def rule(code: str) -> str:
+    """Return the sentence of a refusal as it is true of every item, or of a whole body."""
+    known = BODY_RULES | REFUSALS | _ALONE
+    return _HINT.sub("", known.get(code, "docs/ingest-api.md has the rule."))
 
 
 def fault(member: str, code: str, hint: str = "") -> FieldError:

@@ -1,10 +1,7 @@
-"""The SDK's file, under `/sdk/`: by its version for ever, and as the newest of version 1."""
+"""The SDK's files, under `/sdk/`; which names there are is said in `ingest/sdk.py`."""
 
 from django.urls import path
 
-from ingest import views
+from ingest.views import sdk_file
 
-urlpatterns = [
-    path("convultra.v1.js", views.sdk, name="sdk-v1"),
-    path("convultra.js", views.sdk, name="sdk"),
-]
+urlpatterns = [path("<str:name>", sdk_file, name="sdk")]

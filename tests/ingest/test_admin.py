@@ -7,13 +7,38 @@ from django.db.models import Model
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
+from convultra.staff import CappedPaginator
 from ingest import audit
-from ingest.admin import CappedPaginator
-from ingest.models import Adjustment, AuditEntry, Click, Event, Membership, Organisation, Role, ServerKey, Site
+from ingest.models import (
+    Adjustment,
+    AuditEntry,
+    Click,
+    Event,
+    Import,
+    ImportChunk,
+    Membership,
+    Organisation,
+    RefusedItem,
+    Role,
+    ServerKey,
+    Site,
+)
 from tests.cast import CLICK_ID, NOON, CastTestCase, make_site, make_user, store_event
 
-MODELS = (Organisation, Membership, Site, ServerKey, Click, Event, Adjustment, AuditEntry)
-HISTORY = (Click, Event, Adjustment, AuditEntry)
+MODELS = (
+    Organisation,
+    Membership,
+    Site,
+    ServerKey,
+    Click,
+    Event,
+    Adjustment,
+    Import,
+    ImportChunk,
+    AuditEntry,
+    RefusedItem,
+)
+HISTORY = (Click, Event, Adjustment, Import, ImportChunk, AuditEntry, RefusedItem)
 HASH = "ec81f3ac7b2b19675bab9d54cf416f9f18cff87c97da5cca82c0f0891bc40602"
 
 
@@ -33,6 +58,11 @@ class AdminTests(CastTestCase):
         Click.objects.create(site=site, msclkid=CLICK_ID, visitor_id=name, captured_at=NOON)
         store_event(site, email_sha256=HASH, phone_sha256=HASH)
         site.adjustments.create(adjustment_id=name, type="retract", event_id=name, occurred_at=NOON, received_at=NOON)
+        source = site.imports.create(
+            file_name=name, format="convultra", time_zone="UTC", actor_name=name, created_at=NOON
+        )
+        source.chunks.create(number=0, rows=[], created_at=NOON)
+        site.refused_items.create(source="browser", what="events", code="invalid_json", first_at=NOON, last_at=NOON)
         audit.record(cls.staff, "site.change", organisation=site.organisation, site=site, target=name, now=NOON)
 
     def setUp(self) -> None:
@@ -164,6 +194,12 @@ class SettingsTests(CastTestCase):
         self.assertEqual(
             [details for _, details in changes], [{"role": ["marketer", "admin"]}, {"role": ["admin", "viewer"]}]
         )
+
+    def test_the_sites_of_a_member_are_logged_by_number(self) -> None:
+        bob = Membership.objects.get(user=self.bob)
+        self.post(Membership, bob.pk, all_sites="", sites=str(self.site.pk))
+        [(action, _, details)] = self.logged()
+        self.assertEqual((action, details["sites"]), ("membership.change", [[], [self.site.pk]]))
 
     def test_a_revoked_key_is_logged_without_its_secret(self) -> None:
         key, secret = ServerKey.objects.mint(self.site)

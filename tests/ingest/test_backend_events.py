@@ -10,8 +10,9 @@ import time_machine
 from django.apps import apps
 from django.utils import timezone
 
+from ingest.keys import forget_all
 from ingest.models import Event, ServerKey
-from tests.cast import NOON
+from tests.cast import CLICK_ID, NOON
 from tests.ingest.calls import PURCHASE, CallsTestCase, statuses
 
 EMAIL, EMAIL_SHA256 = (
@@ -33,6 +34,25 @@ class BackendEventTests(CallsTestCase):
         ids = [result["event_id"] for result in json.loads(response.content)["results"]]
         self.assertEqual(ids, list(Event.objects.order_by("pk").values_list("event_id", flat=True)))
         self.assertEqual([uuid.UUID(each).version for each in ids], [4, 4])
+
+    def test_what_an_event_without_id_says_names_it(self) -> None:
+        """A backend cannot know whether what was answered 503 was stored, and sends it again."""
+        unnamed = {member: said for member, said in PURCHASE.items() if member != "event_id"}
+        later = unnamed | {"occurred_at": "2026-11-21T10:00:01Z"}
+        for said, told in (([unnamed], ["accepted"]), ([unnamed, later], ["duplicate", "accepted"])):
+            self.assertEqual(statuses(self.post_from_backend({"events": said})), told)
+        self.assertEqual(Event.objects.count(), 2)
+
+    def test_events_that_say_neither_when_nor_who_are_as_many_as_came(self) -> None:
+        for said in ({"name": "lead", "occurred_at": "2026-11-21T10:00:00Z"}, {"name": "lead", "msclkid": CLICK_ID}):
+            with self.subTest(said):
+                self.assertEqual(statuses(self.post_from_backend({"events": [said, said]})), ["accepted"] * 2)
+
+    def test_nothing_is_made_of_an_identity_that_is_not_kept(self) -> None:
+        """Else whoever reads the rows could try whether a guessed address fits."""
+        refusing = {"name": "lead", "occurred_at": "2026-11-21T10:00:00Z", "consent": {"ad_storage": "denied"}}
+        one, other = (refusing | {"visitor_id": "v-1", "user_data": {"email": f"{who}@example.com"}} for who in "ab")
+        self.assertEqual(statuses(self.post_from_backend({"events": [one, other]})), ["accepted", "duplicate"])
 
     def test_a_refused_event_is_given_no_id(self) -> None:
         response = self.post_from_backend({"events": [{"name": "lead", "value": -1}, {"name": "lead"}]})
@@ -160,6 +180,7 @@ class ServerKeyTests(CallsTestCase):
             used = []
             for seconds in (0, 59, 1):
                 clock.shift(timedelta(seconds=seconds))
+                forget_all()
                 self.post_from_backend({"events": [PURCHASE]})
                 used.append(ServerKey.objects.get(pk=self.server_key.pk).last_used_at)
             self.assertEqual(used, [NOON, NOON, timezone.now()])

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 import time_machine
 
+from ingest.click_ids import new_test_click_id
 from ingest.models import Click
 from tests.cast import CLICK_ID, NOON
 from tests.ingest.calls import CLICK, CallsTestCase, statuses
@@ -33,6 +34,11 @@ class ClickTests(CallsTestCase):
         ids = ["F894F652EA334E739002F7167AB8F8E3", "f894f652-ea33-4e73-9002-f7167ab8f8e3", "f" * 29]
         self.post_from_page("clicks", {"clicks": [CLICK | {"msclkid": each} for each in ids]})
         self.assertEqual(list(Click.objects.order_by("pk").values_list("msclkid", flat=True)), ids)
+
+    def test_the_install_pages_test_click_is_stored_like_any_other(self) -> None:
+        test_click = new_test_click_id(NOON)
+        response = self.post_from_page("clicks", {"clicks": [CLICK | {"msclkid": test_click}]})
+        self.assertEqual((statuses(response), Click.objects.get().msclkid), (["accepted"], test_click))
 
     def test_a_reloaded_landing_page_is_a_duplicate(self) -> None:
         self.post_from_page("clicks", {"clicks": [CLICK]})

@@ -219,6 +219,13 @@ class MeaningTests(CallsTestCase):
         self.assertEqual(event.consent, "denied")
         self.assertEqual((event.msclkid, event.email_sha256, event.phone_sha256), ("", "", ""))
 
+    def test_global_privacy_control_is_a_refusal_whatever_the_page_says(self) -> None:
+        said = PURCHASE | {"consent": {"ad_storage": "granted"}, "user_data": {"email_sha256": HASH}}
+        told = self.post_from_page("events", {"events": [said]}, **{"Sec-GPC": "1"})
+        event = Event.objects.get()
+        self.assertEqual((told.status_code, event.consent), (202, "denied"))
+        self.assertEqual((event.msclkid, event.email_sha256), ("", ""))
+
     def test_an_event_without_id_is_refused(self) -> None:
         said = self.assert_problem(
             self.post_from_page("events", {"events": [{"name": "lead"}]}), 422, "nothing_accepted"

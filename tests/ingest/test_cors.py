@@ -4,6 +4,7 @@ from django.http import HttpResponse
 from django.test import SimpleTestCase
 
 from ingest.cors import normalise_origin
+from ingest.models import BlockedOrigin
 from tests.ingest.calls import ORIGIN, PURCHASE, CallsTestCase
 
 
@@ -42,12 +43,35 @@ class CorsTests(CallsTestCase):
                     self.assertNotIn("Access-Control-Allow-Origin", response)
         self.assert_nothing_is_stored()
 
+    def test_a_page_that_is_turned_away_is_noted_once(self) -> None:
+        for origin in ("https://evil.example", "http://shop.example", "https://evil.example", "null"):
+            self.assert_problem(self.preflight(origin), 403, "origin_not_allowed")
+            sent = self.post_from_page("events", {"events": [PURCHASE]}, Origin=origin)
+            self.assert_problem(sent, 403, "origin_not_allowed")
+        noted = BlockedOrigin.objects.order_by("pk").values_list("site", "origin")
+        self.assertEqual(list(noted), [(self.site.pk, "https://evil.example"), (self.site.pk, "http://shop.example")])
+
+    def test_nobody_else_is_noted(self) -> None:
+        events = {"events": [PURCHASE]}
+        told = [
+            self.preflight(ORIGIN),
+            self.post_from_page("events", events),
+            self.post_from_page("events", {"events": []}),
+            self.post_from_page("events", events, "text/html"),
+            self.post_from_page("events", events, Origin=""),
+            self.preflight("https://evil.example", f"/v1/wk_{'0' * 32}/events"),
+            self.post_from_backend(events, Origin="https://evil.example"),
+        ]
+        self.assertEqual([each.status_code for each in told], [204, 202, 422, 415, 202, 404, 403])
+        self.assertFalse(BlockedOrigin.objects.exists())
+
     def test_without_a_list_any_page_may_send(self) -> None:
         self.site.allowed_origins = []
         self.site.save(update_fields=["allowed_origins"])
         response = self.post_from_page("events", {"events": [PURCHASE]}, Origin="https://elsewhere.example")
         self.assertEqual(response.status_code, 202)
         self.assertEqual(response["Access-Control-Allow-Origin"], "https://elsewhere.example")
+        self.assertFalse(BlockedOrigin.objects.exists())
 
     def test_the_answer_depends_on_the_origin_and_never_takes_cookies(self) -> None:
         for response in (

@@ -1,13 +1,16 @@
 """While the database cannot store, the answer is 503, and nothing of the request is half stored."""
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 from unittest.mock import patch
 
-from django.db import IntegrityError, InterfaceError, OperationalError, connection, transaction
+from django.db import DataError, IntegrityError, InterfaceError, OperationalError, connection, transaction
 from django.http import HttpResponse
 from django.test import TransactionTestCase, skipUnlessDBFeature
 
 from ingest import storing
+from ingest.keys import WRITE_KEYS, Keyring
 from ingest.models import Adjustment, Event, ServerKey, Site
 from ingest.signals import event_accepted
 from tests.cast import make_site, make_user
@@ -29,7 +32,7 @@ class DatabaseAwayTests(CallsTestCase):
         self.assert_nothing_is_stored()
 
     def test_a_page_may_read_it(self) -> None:
-        with patch("ingest.views.find_site", side_effect=OperationalError):
+        with patch.object(Keyring, "find", side_effect=OperationalError):
             response = self.post_from_page("events", {"events": [PURCHASE]})
         self.assert_problem(response, 503, "unavailable")
         self.assertEqual(response["Access-Control-Allow-Origin"], ORIGIN)
@@ -43,10 +46,31 @@ class DatabaseAwayTests(CallsTestCase):
         self.assert_problem(self.post_from_page("events", {"events": [PURCHASE]}), 503, "unavailable")
         self.assert_nothing_is_stored()
 
-    def test_a_fault_of_ours_is_not_passed_off_as_a_pause(self) -> None:
-        error = IntegrityError("NOT NULL constraint failed")
-        with patch.object(storing, "_insert", side_effect=error), self.assertRaises(IntegrityError):
-            self.post_from_page("events", {"events": [PURCHASE]})
+    def test_what_we_have_not_thought_of_is_not_passed_off_as_a_pause(self) -> None:
+        for error in (IntegrityError("NOT NULL constraint failed: t@x.example"), DataError("value too long")):
+            with (
+                patch.object(storing, "_insert", side_effect=error),
+                self.assertLogs("ingest.committing", "ERROR") as logs,
+            ):
+                response = self.post_from_page("events", {"events": [PURCHASE]})
+            [said] = self.assert_problem(response, 422, "nothing_accepted")["errors"]
+            self.assertEqual((said["field"], said["code"]), ("events[0]", "not_storable"))
+            self.assertNotIn("x.example", "".join(logs.output))
+
+    def test_a_row_that_the_database_refuses_does_not_fail_its_neighbours(self) -> None:
+        insert = storing._insert
+
+        def refusing(statement: Any, rows: Sequence[Any]) -> Any:
+            if any(row.event_id == "e-3" for row in rows):
+                raise DataError("value too long")
+            return insert(statement, rows)
+
+        events = [PURCHASE | {"event_id": f"e-{n}"} for n in range(7)]
+        with patch.object(storing, "_insert", refusing), self.assertLogs("ingest.committing", "ERROR"):
+            results = self.post_from_page("events", {"events": events}).json()["results"]  # type: ignore[attr-defined]
+        statuses = ["refused" if n == 3 else "accepted" for n in range(7)]
+        self.assertEqual([result["status"] for result in results], statuses)
+        self.assertEqual(Event.objects.count(), 6)
 
 
 @skipUnlessDBFeature("test_db_allows_multiple_connections")
@@ -90,8 +114,9 @@ class LockedTableTests(TransactionTestCase):
 class SiteGoneTests(TransactionTestCase):
     def test_a_site_that_is_deleted_meanwhile_is_unknown(self) -> None:
         site = make_site("Harbor & Pine", make_user("alice"))
-        gone = Site(pk=site.pk + 1, organisation=site.organisation)
-        with patch("ingest.views.find_site", return_value=gone):
-            response = self.client.post("/v1/any/events", {"events": [PURCHASE]}, "application/json")
-        self.assertEqual(response.status_code, 404)
+        caller = WRITE_KEYS.find(site.write_key)
+        site.delete()
+        with patch.object(Keyring, "find", return_value=caller):
+            response = self.client.post(f"/v1/{site.write_key}/events", {"events": [PURCHASE]}, "application/json")
+        self.assertEqual((response.status_code, response.json()["type"]), (404, "/problems/unknown_key"))
         self.assertFalse(Event.objects.exists())

@@ -20,6 +20,7 @@ JOHN = "ec81f3ac7b2b19675bab9d54cf416f9f18cff87c97da5cca82c0f0891bc40602"  # the
 EMAILS = [
     ("john@contoso.com", "john@contoso.com", JOHN),
     ("  John@Contoso.COM ", "john@contoso.com", JOHN),
+    ("\ufeffjohn@contoso.com", "john@contoso.com", JOHN),
     (
         "name+withplus@outlook.com",
         "name@outlook.com",
@@ -150,3 +151,4 @@ class HashedAlreadyTests(SimpleTestCase):
         self.assertTrue(is_country("gb"))
         self.assertFalse(is_country("USA"))
         self.assertFalse(is_country("ZZ"))
+        self.assertFalse(is_country("ß"))

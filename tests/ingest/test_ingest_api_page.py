@@ -22,7 +22,11 @@ class IngestApiPageTests(CallsTestCase):
         self.assertEqual([code for code in REFUSALS if f"`{code}`" not in PAGE], [])
 
     def test_it_names_every_code_of_a_problem(self) -> None:
-        codes = {code for text in SOURCES for code in re.findall(r"(?:problem|BodyRefused)\(\s*\d+,\s*\"(\w+)\"", text)}
+        codes = {
+            code
+            for text in SOURCES
+            for code in re.findall(r"(?:problem|problem_answer|BodyRefused)\(\s*\d+,\s*\"(\w+)\"", text)
+        }
         self.assertGreater(len(codes), 12)
         self.assertEqual([code for code in codes if f"`{code}`" not in PAGE], [])
 
