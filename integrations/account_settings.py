@@ -8,6 +8,8 @@ from django.contrib.auth.models import User
 from django.db import transaction
 
 from ingest.audit import record
+from ingest.seen import refuse_moved
+from integrations.microsoft import client_for
 from integrations.models import AdAccount
 from integrations.signals import accounts_freed
 
@@ -38,21 +40,40 @@ def resume(account: AdAccount, actor: User, now: datetime) -> None:
         accounts_freed.send(AdAccount, account_ids=[account.pk])
 
 
-def change_settings(account: AdAccount, changes: Mapping[str, str | bool], actor: User, now: datetime) -> bool:
+def change_settings(
+    account: AdAccount, changes: Mapping[str, str | bool], actor: User, now: datetime, seen: str = ""
+) -> bool:
     """Save some of `SETTINGS`; return whether any is new. `check_uet_tag` has found nothing wrong with a tag id.
 
-    Enhanced conversions count for events planned from now on: what was planned before keeps its hashes.
+    Enhanced conversions count for events planned from now on: what was planned before keeps its hashes. With `seen`,
+    what `seen_of` said when the form was drawn, nothing that somebody else set since then is overwritten:
+    ChangedMeanwhileError is raised instead.
     """
-    new = {name: value for name, value in changes.items() if getattr(account, name) != value}
-    if not new:
-        return False
-    details = {name: [getattr(account, name), value] for name, value in new.items()}
-    for name, value in new.items():
-        setattr(account, name, value)
     with transaction.atomic():
+        locked = AdAccount.objects.select_for_update(no_key=True).get(pk=account.pk)
+        refuse_moved(locked, SETTINGS, changes, seen)
+        new = {name: value for name, value in changes.items() if getattr(locked, name) != value}
+        if not new:
+            return False
+        details = {name: [getattr(locked, name), value] for name, value in new.items()}
+        for name, value in new.items():
+            setattr(account, name, value)
         account.save(update_fields=list(new))
         _note(account, "account.settings", actor, now, details)
     return True
+
+
+def turn_auto_tagging_on(account: AdAccount, actor: User, now: datetime) -> None:
+    """Let Microsoft add `msclkid` to the addresses of the account's ads, and read back that it does.
+
+    Raises MicrosoftAdsError; `account.auto_tagging` is what was last read.
+    """
+    client = client_for(account)
+    client.turn_auto_tagging_on()
+    before, account.auto_tagging = account.auto_tagging, client.get_auto_tagging()
+    with transaction.atomic():
+        account.save(update_fields=["auto_tagging"])
+        _note(account, "account.auto_tagging", actor, now, {"auto_tagging": [before, account.auto_tagging]})
 
 
 def _note(account: AdAccount, action: str, actor: User, now: datetime, details: Mapping[str, object]) -> None:

@@ -4,9 +4,16 @@ from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
+from django.utils.safestring import SafeString
 
-from ingest.admin import HistoryAdmin
+from convultra.staff import HistoryAdmin, badge
 from integrations.models import AdAccount, Connection, ConversionGoal, GoalMapping, MappingChange
+
+_LOOKS = {
+    Connection.Status.CONNECTED: "delivered",
+    Connection.Status.NEEDS_RECONNECT: "failed",
+    Connection.Status.NEEDS_OPERATOR: "retrying",
+}
 
 
 class AccessFilter(admin.SimpleListFilter):
@@ -32,16 +39,21 @@ class AccessFilter(admin.SimpleListFilter):
 class ConnectionAdmin(HistoryAdmin):
     """Sign-ins. They come and go on the site's Integrations page only."""
 
-    list_display = ["microsoft_user_name", "site", "status", "expires_at", "renewed_at", "failed_at", "connected_at"]
+    list_display = ["microsoft_user_name", "site", "state", "expires_at", "renewed_at", "failed_at", "connected_at"]
     list_filter = ["status", AccessFilter]
     search_fields = ["microsoft_user_name", "microsoft_user_id", "site__name"]
+    search_help_text = "A Microsoft user's name or ID, or a site's name"
     list_select_related = ["site"]
     fieldsets = [
         (None, {"fields": ["public_id", "site", "microsoft_user_name", "microsoft_user_id"]}),
-        ("State", {"fields": ["status", "last_error", "failed_at"]}),
+        ("State", {"fields": ["state", "last_error", "failed_at"]}),
         ("Access", {"fields": ["expires_at", "renewed_at", "refreshing_until", "token_version"]}),
         ("Connected", {"fields": ["connected_by", "connected_at", "created_at"]}),
     ]
+
+    @admin.display(description="Status", ordering="status")
+    def state(self, connection: Connection) -> SafeString:
+        return badge(_LOOKS[Connection.Status(connection.status)], connection.get_status_display())
 
 
 @admin.register(AdAccount)
@@ -51,6 +63,7 @@ class AdAccountAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     list_display = ["name", "account_id", "site", "connection", "is_active", "hold_reason", "held_until"]
     list_filter = ["is_active", "hold_reason", "life_cycle_status", "currency"]
     search_fields = ["name", "account_id", "number", "customer_id", "site__name"]
+    search_help_text = "An account's name, ID or number, its customer ID, or a site's name"
     list_select_related = ["site", "connection"]
     readonly_fields = [
         "site",
@@ -67,6 +80,9 @@ class AdAccountAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         "held_until",
         "goals_synced_at",
         "next_sync_at",
+        "next_report_at",
+        "report_read_at",
+        "report_error",
         "batch_limit",
         "limited_rows",
         "failed_calls",

@@ -36,6 +36,8 @@ _ORDERINGS: dict[str, Callable[[Decimal, Decimal], bool]] = {
     ">": operator.gt,
     ">=": operator.ge,
 }
+# What is true of an event that does not satisfy the operator.
+_UNMET = {"<": "not below", "<=": "above", ">": "not above", ">=": "below", "==": "is not", "!=": "is"}
 _TOKEN = re.compile(
     r"""\s*(?:
         (?P<number>-?[0-9]+(?:\.[0-9]+)?)(?![\w.])
@@ -68,6 +70,15 @@ class Comparison:
         number = _as_number(found)
         return number is not None and _ORDERINGS[self.operator](number, Decimal(self.literal))
 
+    def unmet(self, event: "Event") -> str:
+        """Say, of an event that does not satisfy it, how it does not: `value below 50`, `no currency`."""
+        found = _look_up(event, self.name)
+        if found is None and self.operator != "!=":
+            return f"no {self.name}"
+        if self.operator in _ORDERINGS and _as_number(found) is None:
+            return f"{self.name} is no number"
+        return f"{self.name} {_UNMET[self.operator]} {_written(self.literal)}"
+
 
 @dataclass(frozen=True, slots=True)
 class Condition:
@@ -78,6 +89,10 @@ class Condition:
     def matches(self, event: "Event") -> bool:
         """Say whether the event satisfies every comparison."""
         return all(comparison.matches(event) for comparison in self.comparisons)
+
+    def unmet(self, event: "Event") -> str:
+        """Return the first comparison that the event does not satisfy, in words; "" when it satisfies all."""
+        return next((each.unmet(event) for each in self.comparisons if not each.matches(event)), "")
 
 
 @lru_cache(maxsize=1024)  # asked again for each event that is planned
@@ -178,3 +193,7 @@ def _equal(found: object, literal: Literal) -> bool:
         return _as_number(found) == literal
     # `is`, because 1 == True.
     return found is literal if isinstance(literal, bool) else found == literal
+
+
+def _written(literal: Literal) -> str:
+    return str(literal).lower() if isinstance(literal, bool) else str(literal)

@@ -421,9 +421,9 @@ def _note(account: AdAccount, action: str, actor: User, now: datetime, details: 
 
 
 def _reachable(account: shapes.Account, person: shapes.User) -> ReachableAccount:
-    roles = [role for role in person.roles if _covers(role, account)]
+    roles = role_ids(person, account)
     # Where no role tells, Microsoft is left to judge.
-    is_view_only = bool(roles) and all(role.role_id == VIEWER_ROLE_ID for role in roles)
+    is_view_only = bool(roles) and set(roles) == {VIEWER_ROLE_ID}
     return ReachableAccount(
         account_id=account.account_id,
         customer_id=account.customer_id,
@@ -439,6 +439,11 @@ def _reachable(account: shapes.Account, person: shapes.User) -> ReachableAccount
             else ""
         ),
     )
+
+
+def role_ids(person: shapes.User, account: shapes.Account) -> list[int]:
+    """Return the roles that a person has for an account, as Microsoft numbers them; none where it does not say."""
+    return [role.role_id for role in person.roles if _covers(role, account)]
 
 
 def _covers(role: shapes.CustomerRole, account: shapes.Account) -> bool:

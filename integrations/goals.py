@@ -4,11 +4,13 @@ import logging
 from dataclasses import dataclass
 from datetime import datetime
 
+from django.contrib.auth.models import User
 from django.db import models, transaction
 
+from ingest.audit import record
 from integrations.microsoft import client_for
 from integrations.microsoft_ads import shapes
-from integrations.microsoft_ads.shapes import UetTag
+from integrations.microsoft_ads.shapes import NewGoal, UetTag
 from integrations.models import MAX_GOAL_NAME_CHARS, AdAccount, ConversionGoal
 
 # How Microsoft describes a goal, in our columns.
@@ -25,6 +27,7 @@ _DESCRIBED = (
     "is_enhanced",
 )
 _UPDATED = (*_DESCRIBED, "gone_at")
+INVALID_TAG = "Invalid UET tag: check it under Tools → UET tag."
 _TAG_NOTES = {
     "Unverified": "Microsoft has not seen this tag on any page yet. It can take a day after it was put there.",
     "Inactive": "Microsoft has seen nothing from this tag for 24 hours or more.",
@@ -46,12 +49,14 @@ class GoalSync:
     """What reading an account's goals brought: new or back again, renamed, no longer listed; `total` are there now.
 
     `restored` take conversions under their name now and did not before: they were gone or paused, or called otherwise.
+    `stopped` are still listed and take none any more.
     """
 
     added: tuple[ConversionGoal, ...]
     renamed: tuple[RenamedGoal, ...]
     gone: tuple[ConversionGoal, ...]
     restored: tuple[ConversionGoal, ...]
+    stopped: tuple[ConversionGoal, ...]
     total: int
 
 
@@ -66,13 +71,33 @@ def sync_goals(account: AdAccount, now: datetime) -> GoalSync:
         locked = AdAccount.objects.select_for_update(no_key=True).get(pk=account.pk)
         if locked.goals_synced_at is not None and locked.goals_synced_at > now:
             # A reading that began later was faster: ours is the older news.
-            return GoalSync((), (), (), (), account.goals.filter(gone_at__isnull=True).count())
+            return GoalSync((), (), (), (), (), account.goals.filter(gone_at__isnull=True).count())
         is_first_reading = locked.goals_synced_at is None
         sync = _note(locked, found, first_seen_at=None if is_first_reading else now, now=now)
         locked.goals_synced_at = now
         locked.save(update_fields=["goals_synced_at"])
     account.goals_synced_at = now
     return sync
+
+
+def create_goal(account: AdAccount, goal: NewGoal, actor: User, now: datetime) -> str:
+    """Make an offline goal at Microsoft; return its id there. The account's goals have to be read anew afterwards.
+
+    Nothing of ours can take it back: Microsoft's API deletes no goal. Raises MicrosoftAdsError, a Fault with code 5317
+    where the customer has a goal of this name.
+    """
+    goal_id = client_for(account).add_offline_conversion_goal(goal)
+    site = account.site
+    details = {
+        "goal": goal.name,
+        "goal_id": goal_id,
+        "account": str(account),
+        "category": goal.category,
+        "count_type": goal.count_type,
+    }
+    record(actor, "goal.create", organisation=site.organisation, site=site, target=goal.name, details=details, now=now)
+    logger.info("Account %s: user %s created goal %s", account.account_id, actor.pk, goal_id)
+    return goal_id
 
 
 def uet_tags(account: AdAccount) -> list[UetTag]:
@@ -88,13 +113,10 @@ def check_uet_tag(account: AdAccount, tag_id: str) -> str:
     if not tag_id:
         return ""
     if not (tag_id.isascii() and tag_id.isdigit()):
-        return "A UET tag ID is a number, such as 343118260."
+        return f"{INVALID_TAG} An ID is a number, such as 343118260."
     if any(tag.tag_id == tag_id for tag in uet_tags(account)):
         return ""
-    return (
-        f"Microsoft Advertising has no UET tag {tag_id[:32]} that {account.name} can use. "
-        "Open Tools → UET tag there and copy the ID from the first column."
-    )
+    return f"{INVALID_TAG} Microsoft lists no tag {tag_id[:32]} that {account.name} can use."
 
 
 def tag_note(tag: UetTag) -> str:
@@ -106,7 +128,7 @@ def _note(
     account: AdAccount, found: list[shapes.ConversionGoal], first_seen_at: datetime | None, now: datetime
 ) -> GoalSync:
     known = {goal.goal_id: goal for goal in account.goals.all()}
-    added, renamed, changed, restored = [], [], [], []
+    added, renamed, changed, restored, stopped = [], [], [], [], []
     listed = [described for described in found if _is_storable(account, described)]
     for described in listed:
         goal = known.pop(described.goal_id, None)
@@ -124,13 +146,15 @@ def _note(
             changed.append(goal)
         if goal.pk is not None and goal.is_available and goal.name != taken_as:
             restored.append(goal)
+        if taken_as is not None and not goal.is_available:
+            stopped.append(goal)
     gone = [goal for goal in known.values() if goal.gone_at is None]
     for goal in gone:
         goal.gone_at = now
     ConversionGoal.objects.bulk_create(goal for goal in added if goal.pk is None)
     ConversionGoal.objects.bulk_update([goal for goal in [*changed, *gone] if goal.pk], _UPDATED, batch_size=200)
     account.goals.filter(gone_at__isnull=True).update(synced_at=now)
-    return GoalSync(tuple(added), tuple(renamed), tuple(gone), tuple(restored), len(listed))
+    return GoalSync(tuple(added), tuple(renamed), tuple(gone), tuple(restored), tuple(stopped), len(listed))
 
 
 def _is_storable(account: AdAccount, described: shapes.ConversionGoal) -> bool:

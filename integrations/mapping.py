@@ -1,7 +1,7 @@
 """Which event goes to which goal of an account: one door that writes it, with its history."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from copy import copy
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,7 +12,8 @@ from typing import Literal, TypeAlias
 from django.contrib.auth.models import User
 from django.db import transaction
 
-from ingest.models import VALUE_DECIMALS
+from ingest.audit import record
+from ingest.models import REFUND_EVENT, VALUE_DECIMALS
 from integrations.conditions import ConditionError, parse_condition
 from integrations.models import AdAccount, ConversionGoal, GoalMapping, MappingChange, ValueRule
 from integrations.signals import event_remapped
@@ -66,7 +67,9 @@ def set_mapping(
         # One writer per account: the history's `before` is what was in force.
         AdAccount.objects.select_for_update(no_key=True).get(pk=account.pk)
         current = account.mappings.select_related("goal").filter(event_name=event_name).first()
-        wanted = None if rule is None else _written(account, event_name, rule, current)
+        wanted = None
+        if rule is not None:
+            wanted = proposed(account, event_name, rule, current, check_rule(account, event_name, rule, current))
         if rule_of(wanted) == rule_of(current):
             return current
         if wanted is None:
@@ -76,20 +79,23 @@ def set_mapping(
         MappingChange.objects.create(
             account=account,
             event_name=event_name,
-            before=_as_json(current),
-            after=_as_json(wanted),
+            before=noted(current),
+            after=noted(wanted),
             changed_by=actor,
             created_at=now,
         )
+        _audit(account, event_name, actor, noted(current), noted(wanted), now)
         if wanted is not None:
             event_remapped.send(GoalMapping, account_id=account.pk, event_name=event_name, actor=actor, now=now)
     return wanted
 
 
 def rule_of(mapping: GoalMapping | None) -> Rule | None:
-    """Return a mapping as a rule; None where none is in force."""
+    """Return a mapping as a rule; None where none is in force. A refund's has no value, whatever is stored."""
     if mapping is None or not mapping.is_active:
         return None
+    if mapping.event_name == REFUND_EVENT:
+        return Rule(mapping.goal.goal_id, "event", mapping.condition)
     fixed = mapping.fixed_value if mapping.value_rule == ValueRule.FIXED else None
     value: Value = "none" if mapping.value_rule == ValueRule.NONE else "event"
     return Rule(mapping.goal.goal_id, value if fixed is None else plain(fixed), mapping.condition)
@@ -100,13 +106,41 @@ def check_rule(account: AdAccount, event_name: str, rule: Rule, current: GoalMap
 
     A goal that is paused or gone at Microsoft is refused for a new mapping and stays where it is mapped already.
     """
-    _check_event_name(event_name)
     goal = account.goals.filter(goal_id=rule.goal_id).first() if rule.goal_id.isalnum() else None
+    return _checked(account, event_name, rule, current, goal)
+
+
+def proposed(
+    account: AdAccount, event_name: str, rule: Rule, current: GoalMapping | None, goal: ConversionGoal | None
+) -> GoalMapping:
+    """Return the mapping that a rule would be, not saved; `goal` is what the rule names among the account's goals.
+
+    Raises MappingRefused as `check_rule` does. No queries, so that many rules can be tried.
+    """
+    goal = _checked(account, event_name, rule, current, goal)
+    # A copy, because `current` still has to say what is in force.
+    mapping = copy(current) if current is not None else GoalMapping(account=account, event_name=event_name)
+    mapping.goal = goal
+    mapping.fixed_value = rule.value if isinstance(rule.value, Decimal) else None
+    mapping.value_rule = ValueRule.FIXED if isinstance(rule.value, Decimal) else ValueRule(rule.value)
+    mapping.condition = rule.when.strip()
+    mapping.is_active = True
+    return mapping
+
+
+def _checked(
+    account: AdAccount, event_name: str, rule: Rule, current: GoalMapping | None, goal: ConversionGoal | None
+) -> ConversionGoal:
+    _check_event_name(event_name)
     if goal is None:
         raise MappingRefused("goal", f"This is not a goal of {account.name}. Sync the goals and choose again.")
     if not goal.is_available and (current is None or current.goal_id != goal.pk):
         state = "no longer exists" if goal.gone_at else f"is {goal.status.lower()}"
         raise MappingRefused("goal", f"{goal.name} {state} in Microsoft Advertising and takes no conversions.")
+    if event_name == REFUND_EVENT and rule.value != "event":
+        raise MappingRefused(
+            "value", "A refund takes no value here: what was given back is taken off its order's value."
+        )
     _check_value(rule.value)
     try:
         parse_condition(rule.when)
@@ -139,24 +173,27 @@ def _check_value(value: Value) -> None:
         raise MappingRefused("value", f"A fixed value has at most {VALUE_DECIMALS} decimals.")
 
 
-def _written(account: AdAccount, event_name: str, rule: Rule, current: GoalMapping | None) -> GoalMapping:
-    """Return the row that says what the rule says, not yet saved."""
-    goal = check_rule(account, event_name, rule, current)
-    # A copy, because `current` still has to say what was in force.
-    mapping = copy(current) if current is not None else GoalMapping(account=account, event_name=event_name)
-    mapping.goal = goal
-    mapping.fixed_value = rule.value if isinstance(rule.value, Decimal) else None
-    mapping.value_rule = ValueRule.FIXED if isinstance(rule.value, Decimal) else ValueRule(rule.value)
-    mapping.condition = rule.when.strip()
-    mapping.is_active = True
-    return mapping
-
-
-def _as_json(mapping: GoalMapping | None) -> dict[str, str]:
+def noted(mapping: GoalMapping | None) -> dict[str, str]:
+    """Return a mapping as its history notes it; empty where none is in force."""
     rule = rule_of(mapping)
     if mapping is None or rule is None:
         return {}
     return {"goal": mapping.goal.name, "goal_id": rule.goal_id, "value": str(rule.value), "when": rule.when}
+
+
+def _audit(
+    account: AdAccount,
+    event_name: str,
+    actor: User | None,
+    before: Mapping[str, str],
+    after: Mapping[str, str],
+    now: datetime,
+) -> None:
+    changed = [name for name in ("goal", "value", "when") if before.get(name) != after.get(name)]
+    fields = {name: [before.get(name, ""), after.get(name, "")] for name in changed}
+    details = {"account": account.account_id, **fields}
+    site, target = account.site, f"{event_name} in {account.name}"
+    record(actor, "mapping.change", organisation=site.organisation, site=site, target=target, details=details, now=now)
 
 
 # What people call the same thing, and what makes it another one: a qualified lead is no lead of a form.

@@ -10,6 +10,8 @@ The file is the whole mapping of every account it names: an event that it leaves
 not name stay as they are. A goal is named exactly, with case and spaces.
 """
 
+import hashlib
+import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,9 +22,10 @@ from difflib import get_close_matches
 import yaml
 from django.contrib.auth.models import User
 from django.db import transaction
+from django.db.models import QuerySet
 
 from ingest.models import Site
-from integrations.mapping import OFFERED_EVENTS, MappingRefused, Rule, Value, check_rule, rule_of, set_mapping
+from integrations.mapping import OFFERED_EVENTS, MappingRefused, Rule, Value, noted, proposed, rule_of, set_mapping
 from integrations.models import AdAccount, ConversionGoal, GoalMapping
 
 MAX_FILE_CHARS = 1_000_000
@@ -37,6 +40,36 @@ class ImportReport:
     changed: tuple[str, ...]
     removed: tuple[str, ...]
     unchanged: int
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """An event that a file would map otherwise: `before` is in force, `after` is not saved, None is unmapped."""
+
+    account: AdAccount
+    event_name: str
+    before: GoalMapping | None
+    after: GoalMapping | None
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What a file would change, account by account, and how many rules it has that stand already."""
+
+    differences: tuple[Difference, ...]
+    unchanged: int
+
+    @property
+    def fingerprint(self) -> str:
+        """Return a text that is the same as long as the same would be changed, from the same to the same."""
+        said = [
+            (one.account.account_id, one.event_name, noted(one.before), noted(one.after)) for one in self.differences
+        ]
+        return hashlib.sha256(json.dumps(said).encode()).hexdigest()
+
+
+class MappingMoved(Exception):  # noqa: N818 - a fact, told to the person who confirms
+    """The mapping is not what it was when the file was compared with it, so something else would be changed."""
 
 
 class ImportRefused(ValueError):  # noqa: N818 - a refusal, told to the person who wrote the file
@@ -54,20 +87,48 @@ def export_mapping(site: Site) -> str:
     return "accounts:\n" + "".join(parts) if parts else "accounts: {}\n"
 
 
-def import_mapping(site: Site, text: str, actor: User | None, now: datetime) -> ImportReport:
+def compare_mapping(site: Site, text: str) -> Comparison:
+    """Return what a file would change. Reads only; four queries, whatever the file. Raises ImportRefused."""
+    return _compared(site.ad_accounts.active(), text)
+
+
+def import_mapping(
+    site: Site, text: str, actor: User | None, now: datetime, expected: str | None = None
+) -> ImportReport:
     """Make a file the mapping of the accounts it names, all of it or nothing; a second time it changes nothing.
 
     Raises ImportRefused with every mistake found: YAML that cannot be read, an account or goal that the site does not
-    have, a goal's name that two goals share, a value or condition that cannot be kept.
+    have, a goal's name that two goals share, a value or condition that cannot be kept; and MappingMoved where
+    `expected`, the fingerprint of a comparison, is not that of what would be changed now.
     """
-    errors: list[str] = []
     # One transaction from reading to writing, so that what was checked is what is changed.
     with transaction.atomic():
-        accounts = {account.account_id: account for account in site.ad_accounts.active()}
-        entries = _read(text, accounts, errors)
-        if errors:
-            raise ImportRefused(errors)
-        return _write(entries, actor, now)
+        comparison = _compared(site.ad_accounts.active().select_for_update(no_key=True), text)
+        if expected is not None and comparison.fingerprint != expected:
+            raise MappingMoved
+        for one in comparison.differences:
+            set_mapping(one.account, one.event_name, rule_of(one.after), actor, now)
+    named = [(one, f"{one.account.account_id} {one.event_name}") for one in comparison.differences]
+    changed = tuple(name for one, name in named if one.after is not None)
+    removed = tuple(sorted(name for one, name in named if one.after is None))
+    return ImportReport(changed, removed, comparison.unchanged)
+
+
+def _compared(accounts: QuerySet[AdAccount], text: str) -> Comparison:
+    errors: list[str] = []
+    its = accounts.order_by("pk").prefetch_related("mappings__goal", "goals")
+    entries = _read(text, {account.account_id: account for account in its}, errors)
+    if errors:
+        raise ImportRefused(errors)
+    differences, unchanged = [], 0
+    for entry in entries:
+        for event_name in [*entry.wanted, *sorted(entry.current.keys() - entry.wanted.keys())]:
+            before, after = entry.current.get(event_name), entry.wanted.get(event_name)
+            if rule_of(before) == rule_of(after):
+                unchanged += after is not None
+            else:
+                differences.append(Difference(entry.account, event_name, before, after))
+    return Comparison(tuple(differences), unchanged)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,22 +137,7 @@ class _Entries:
 
     account: AdAccount
     current: dict[str, GoalMapping]
-    wanted: dict[str, Rule]
-
-
-def _write(entries: list[_Entries], actor: User | None, now: datetime) -> ImportReport:
-    changed, removed, unchanged = [], [], 0
-    for entry in entries:
-        for event_name, rule in entry.wanted.items():
-            before = rule_of(entry.current.get(event_name))
-            if rule_of(set_mapping(entry.account, event_name, rule, actor, now)) == before:
-                unchanged += 1
-            else:
-                changed.append(f"{entry.account.account_id} {event_name}")
-        for event_name in entry.current.keys() - entry.wanted.keys():
-            set_mapping(entry.account, event_name, None, actor, now)
-            removed.append(f"{entry.account.account_id} {event_name}")
-    return ImportReport(tuple(changed), tuple(sorted(removed)), unchanged)
+    wanted: dict[str, GoalMapping]
 
 
 # Reading
@@ -136,9 +182,10 @@ def _accounts_of(text: str) -> Iterator[tuple[yaml.ScalarNode, yaml.Node]]:
 
 
 def _read_account(account: AdAccount, node: yaml.Node, errors: list[str]) -> _Entries:
-    current = {mapping.event_name: mapping for mapping in account.mappings.select_related("goal")}
+    current = {mapping.event_name: mapping for mapping in account.mappings.all()}
     goals = list(account.goals.all())
-    wanted: dict[str, Rule] = {}
+    by_id = {goal.goal_id: goal for goal in goals}
+    wanted: dict[str, GoalMapping] = {}
     try:
         members = [] if _is_null(node) else list(_members(node, f"{_line(node)}, account {account.account_id}"))
     except _Mistake as mistake:
@@ -151,8 +198,7 @@ def _read_account(account: AdAccount, node: yaml.Node, errors: list[str]) -> _En
             if event_name in wanted:
                 raise _Mistake(f"{where}: it is in the account twice.")
             rule = _read_rule(rule_node, where, goals, current.get(event_name))
-            check_rule(account, event_name, rule, current.get(event_name))
-            wanted[event_name] = rule
+            wanted[event_name] = proposed(account, event_name, rule, current.get(event_name), by_id.get(rule.goal_id))
         except _Mistake as mistake:
             errors.append(str(mistake))
         except MappingRefused as refused:

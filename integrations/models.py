@@ -70,8 +70,8 @@ class AdAccountQuerySet(models.QuerySet["AdAccount"]):
     """Adjectives of accounts, and the only door to one from a page."""
 
     def for_user(self, user: "User") -> "AdAccountQuerySet":
-        """Return the accounts of the user's organisations."""
-        return self.filter(site__organisation__memberships__user_id=user.pk)
+        """Return the accounts of the sites that the user may see."""
+        return self.filter(site__in=Site.objects.for_user(user))
 
     def active(self) -> "AdAccountQuerySet":
         """Return the accounts that conversions are forwarded to."""
@@ -111,6 +111,10 @@ class AdAccount(models.Model):
     goals_synced_at = models.DateTimeField(null=True, blank=True)
     # When the worker reads the goals anew; moved on before it does, so that a failing account is not asked for ever.
     next_sync_at = models.DateTimeField(default=timezone.now)
+    # The same for Microsoft's report of what it attributed; `report_error` says why the last reading failed.
+    next_report_at = models.DateTimeField(default=timezone.now)
+    report_read_at = models.DateTimeField(null=True, blank=True)
+    report_error = models.CharField(max_length=500, blank=True, default="")
     created_at = models.DateTimeField(auto_now_add=True)
 
     objects = AdAccountQuerySet.as_manager()

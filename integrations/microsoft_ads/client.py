@@ -1,7 +1,9 @@
 """Microsoft Advertising's operations that Convultra uses, one method each, in the order of Microsoft's reference."""
 
 import json
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import date
 
 import requests
 
@@ -15,18 +17,23 @@ from integrations.microsoft_ads.shapes import (
     ApplyResult,
     ConversionGoal,
     CustomerRole,
+    GoalReport,
+    NewGoal,
     OfflineConversion,
     OfflineConversionAdjustment,
     UetTag,
+    UploadDay,
     User,
 )
-from integrations.microsoft_ads.strict_json import Json, Members, is_identifier
+from integrations.microsoft_ads.strict_json import Json, Members, ShapeError, is_identifier
 from integrations.microsoft_ads.transport import Deadline
 
 API_REVISION = "2026-10-12"  # pinned, so that answers gain no versioned field unasked (cm/api-versioning)
 USER_AGENT = "Convultra/1"
 PAGE_SIZE = 1_000  # the most that SearchAccounts returns, and 0 if left out (cust/paging)
 MAX_PAGES = 100
+REPORT_GOALS, REPORT_DAYS = 20, 7  # cm/getofflineconversionreportbygoalids
+AUTO_TAGGING = "MSCLKIDAutoTaggingEnabled"
 
 # The page of the goal prints the first, one of its siblings' templates the second (cm/offlineconversiongoal).
 _OFFLINE_TYPES = frozenset({"OfflineConversion", "OfflineConversionGoal"})
@@ -82,7 +89,8 @@ class MicrosoftAdsClient:
         """
         found: dict[str, Account] = {}
         for index in range(MAX_PAGES):
-            page = self._customer_management("Accounts/Search", _search_body(user_id, index)).read(_accounts)
+            body = _search_body("UserId", user_id, index)
+            page = self._customer_management("Accounts/Search", body).read(_accounts)
             is_repeated = bool(page) and all(account.account_id in found for account in page)
             found.update({account.account_id: account for account in page})
             if len(page) < PAGE_SIZE:
@@ -90,6 +98,11 @@ class MicrosoftAdsClient:
             if is_repeated:
                 break
         raise UnexpectedAnswer("The list of accounts does not end", what_to_do=WhatToDo.UNKNOWN)
+
+    def find_account(self, account_id: str) -> Account | None:
+        """Return one account by its id, None when the user does not reach it. Source: SearchAccounts, as above."""
+        found = self._customer_management("Accounts/Search", _search_body("AccountId", account_id, 0)).read(_accounts)
+        return next((account for account in found if account.account_id == account_id), None)
 
     # Campaign Management
 
@@ -106,12 +119,60 @@ class MicrosoftAdsClient:
         }
         return self._campaign_management("ConversionGoals/QueryByIds", _json_body(body)).read_whole(_goals)
 
+    def add_offline_conversion_goal(self, goal: NewGoal) -> str:
+        """Make an offline goal of this account, active at once; return its id. It takes conversions two hours later.
+
+        Microsoft switches the account's auto-tagging on with it. Nothing can be deleted by API, and a name is taken
+        for the whole customer: raises Fault with 5317 then.
+        Source: AddConversionGoals, Campaign Management v13.
+        """
+        body: dict[str, Json] = {"ConversionGoals": [_new_goal(goal)]}
+        return self._campaign_management("ConversionGoals", _json_body(body)).read_whole(_goal_id)
+
     def get_uet_tags(self) -> list[UetTag]:
         """Return every UET tag that the account's customer can use, its own and shared ones.
 
         Source: GetUetTagsByIds, Campaign Management v13.
         """
         return self._campaign_management("UetTags/QueryByIds", _json_body({"TagIds": None})).read_whole(_tags)
+
+    def get_auto_tagging(self) -> bool:
+        """Say whether Microsoft adds `msclkid` to the addresses of this account's ads.
+
+        Source: GetAccountProperties, Campaign Management v13.
+        """
+        body: dict[str, Json] = {"AccountPropertyNames": [AUTO_TAGGING]}
+        return self._campaign_management("AccountProperties/Query", _json_body(body)).read_whole(_auto_tagging)
+
+    def turn_auto_tagging_on(self) -> None:
+        """Let Microsoft add `msclkid` to the addresses of this account's ads.
+
+        The answer has no elements, so that an empty body is one. Source: SetAccountProperties, Campaign Management v13.
+        """
+        body: dict[str, Json] = {"AccountProperties": [{"Name": AUTO_TAGGING, "Value": "true"}]}
+        try:
+            self._campaign_management("AccountProperties/Set", _json_body(body))
+        except UnexpectedAnswer as error:
+            if error.http_status != 200 or error.body:
+                raise
+
+    def get_offline_conversion_report(self, goal_ids: Sequence[str], first: date, last: date) -> list[GoalReport]:
+        """Return what was attributed of the goals' uploads on the days from `first` to `last`, both of them included.
+
+        Goals that Microsoft does not know are left out, and so are days that were not asked about. The newest days
+        change for hours. Raises ValueError for no goals or more than 20, and for no days or more than 7.
+        Source: GetOfflineConversionReportByGoalIds, Campaign Management v13.
+        """
+        if not 1 <= len(goal_ids) <= REPORT_GOALS or not 1 <= (last - first).days + 1 <= REPORT_DAYS:
+            raise ValueError(f"From 1 to {REPORT_GOALS} goals and {REPORT_DAYS} days are due")
+        body: dict[str, Json] = {
+            "StartDateUtc": f"{first.isoformat()}T00:00:00Z",
+            "EndDateUtc": f"{last.isoformat()}T23:59:59Z",
+            "GoalIds": list(goal_ids),
+            "UploadChannelFilter": "CampaignManagementAPI",
+        }
+        answer = self._campaign_management("OfflineConversionReport/QueryByGoalIds", _json_body(body))
+        return answer.read(lambda members: _goal_reports(members, goal_ids, first, last))
 
     def apply_offline_conversions(self, conversions: list[OfflineConversion]) -> ApplyResult:
         """Send up to 1,000 conversions; return one result per conversion, in order.
@@ -213,9 +274,9 @@ def _role(role: Members) -> CustomerRole:
     )
 
 
-def _search_body(user_id: str, page: int) -> dict[str, Json]:
+def _search_body(field: str, value: str, page: int) -> dict[str, Json]:
     return {
-        "Predicates": [{"Field": "UserId", "Operator": "Equals", "Value": user_id}],
+        "Predicates": [{"Field": field, "Operator": "Equals", "Value": value}],
         "Ordering": [{"Field": "Id", "Order": "Ascending"}],
         "PageInfo": {"Index": page, "Size": PAGE_SIZE},
     }
@@ -264,6 +325,34 @@ def _goal(goal: Members) -> ConversionGoal:
     )
 
 
+def _new_goal(goal: NewGoal) -> dict[str, Json]:
+    return {
+        "Type": "OfflineConversion",
+        "Name": goal.name,
+        "GoalCategory": goal.category,
+        "CountType": goal.count_type,
+        "ConversionWindowInMinutes": goal.window_minutes,
+        "Scope": "Account",
+        "Status": "Active",
+        # With NoValue, which is the default, a conversion's own value may not count.
+        "Revenue": {"Type": "VariableValue", "Value": 0, "CurrencyCode": goal.currency or None},
+    }
+
+
+def _goal_id(answer: Members) -> str:
+    ids = answer.identifiers("ConversionGoalIds")
+    if len(ids) != 1:
+        raise ShapeError("answer.ConversionGoalIds is not one id")
+    return ids[0]
+
+
+def _auto_tagging(answer: Members) -> bool:
+    values = {each.text("Name"): each.text("Value").lower() for each in answer.children("AccountProperties")}
+    if values.get(AUTO_TAGGING) not in ("true", "false"):
+        raise ShapeError(f"answer.AccountProperties has no {AUTO_TAGGING}")
+    return values[AUTO_TAGGING] == "true"
+
+
 def _tags(answer: Members) -> list[UetTag]:
     answer.require("UetTags")
     return [_tag(tag) for tag in answer.children("UetTags")]
@@ -276,3 +365,32 @@ def _tag(tag: Members) -> UetTag:
         description=tag.text("Description"),
         tracking_status=tag.text("TrackingStatus"),
     )
+
+
+def _goal_reports(answer: Members, asked: Sequence[str], first: date, last: date) -> list[GoalReport]:
+    answer.require("OfflineGoalConversionSummaries")
+    reports = [_goal_report(summary, first, last) for summary in answer.found("OfflineGoalConversionSummaries")]
+    goal_ids = [report.goal_id for report in reports]
+    if len(set(goal_ids)) < len(goal_ids):
+        raise ShapeError("answer.OfflineGoalConversionSummaries has a goal twice")
+    if not set(goal_ids) <= set(asked):
+        raise ShapeError("answer.OfflineGoalConversionSummaries[].GoalId is none of the goals asked about")
+    return reports
+
+
+def _goal_report(summary: Members, first: date, last: date) -> GoalReport:
+    days = [_upload_day(daily) for daily in summary.children("DailySummaries")]
+    if len({one.day for one in days}) < len(days):
+        raise ShapeError("answer.OfflineGoalConversionSummaries[].DailySummaries has a day twice")
+    return GoalReport(
+        goal_id=summary.required_identifier("GoalId"),
+        goal_name=summary.text("ConversionName"),
+        days=tuple(one for one in days if first <= one.day <= last),
+    )
+
+
+def _upload_day(daily: Members) -> UploadDay:
+    reasons: Counter[str] = Counter()
+    for alert in daily.children("Alerts"):
+        reasons[alert.text("UnattributedReason") or "Unknown"] += alert.count("Count")
+    return UploadDay(daily.day("UploadDate"), daily.count("SuccessCount"), daily.count("UnattributedCount"), reasons)

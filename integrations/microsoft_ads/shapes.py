@@ -1,12 +1,15 @@
 """What travels to and from Microsoft, in our words. One place (`wire`, `answers`) converts to theirs."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date
 from decimal import Decimal
 from typing import Literal
 
 from integrations.microsoft_ads.errors import WhatToDo, what_to_do
 
 AdjustmentType = Literal["Restate", "Retract"]
+CountType = Literal["All", "Unique"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +157,20 @@ class ConversionGoal:
 
 
 @dataclass(frozen=True, slots=True)
+class NewGoal:
+    """An offline goal to be made, with a value of its own per conversion. Source: cm/offlineconversiongoal.
+
+    `currency` is what counts where a conversion names none. Its window is the longest there is, 90 days in minutes.
+    """
+
+    name: str
+    category: str
+    count_type: CountType
+    currency: str
+    window_minutes: int = 129_600
+
+
+@dataclass(frozen=True, slots=True)
 class UetTag:
     """A Universal Event Tracking tag of the customer. Source: cm/uettag."""
 
@@ -161,3 +178,25 @@ class UetTag:
     name: str
     description: str
     tracking_status: str
+
+
+@dataclass(frozen=True, slots=True)
+class UploadDay:
+    """What became of the rows of a goal that were uploaded on one day. Source: cm/offlinegoaldailysummary.
+
+    `reasons` has Microsoft's symbols and how often: `{"NoMatchingClickFound": 41}`.
+    """
+
+    day: date
+    success: int
+    unattributed: int
+    reasons: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class GoalReport:
+    """What Microsoft attributed of a goal's uploads, by day. Source: cm/offlinegoalconversionsummary."""
+
+    goal_id: str
+    goal_name: str
+    days: tuple[UploadDay, ...]

@@ -7,12 +7,14 @@ what is absent, members added over time. Source: the operation pages' templates,
 import json
 import re
 from collections.abc import Iterator
+from datetime import date, datetime
 from decimal import Decimal, InvalidOperation
 from typing import TypeAlias
 
 Json: TypeAlias = "dict[str, Json] | list[Json] | str | int | Decimal | bool | None"
 
 _ID = re.compile(r"[0-9]{1,19}", re.ASCII)
+_COUNT = re.compile(r"[0-9]{1,9}", re.ASCII)
 _MAX_MONEY = Decimal(10) ** 15  # Microsoft's own bound is below 10 ** 12 (help: hlp_BA_CONC_UETv2OfflineConversion)
 
 
@@ -78,6 +80,23 @@ class Members:
             raise self._wrong(member, "there")
         return integer
 
+    def count(self, member: str) -> int:
+        """Return how many of something there are, written as a number or as its digits; 0 if absent."""
+        value = self._value.get(member)
+        if value is None:
+            return 0
+        if isinstance(value, bool) or not isinstance(value, int | str) or not _COUNT.fullmatch(str(value)):
+            raise self._wrong(member, "a count")
+        return int(value)
+
+    def day(self, member: str) -> date:
+        """Return the day of a moment such as `2026-11-21T00:00:00Z`, as it is written; it has to be there."""
+        text = self.required_text(member)
+        try:
+            return datetime.fromisoformat(text).date()
+        except ValueError:
+            raise self._wrong(member, "a moment") from None
+
     def integers(self, member: str) -> tuple[int, ...]:
         """Return a list of whole numbers, empty if absent."""
         values = self._list(member)
@@ -109,6 +128,10 @@ class Members:
     def children(self, member: str) -> Iterator["Members"]:
         """Yield the objects of a list, none if absent. A null among them is the wrong type."""
         return (Members(value, f"{self._path(member)}[]") for value in self._list(member))
+
+    def found(self, member: str) -> "Iterator[Members]":
+        """Yield the objects of a list, none if absent. A null is left out: it stands for what PartialErrors refuses."""
+        return (Members(value, f"{self._path(member)}[]") for value in self._list(member) if value is not None)
 
     def require(self, member: str) -> None:
         """Raise ShapeError unless a member is there, be it null."""

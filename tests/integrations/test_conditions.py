@@ -69,6 +69,23 @@ class MatchesTest(SimpleTestCase):
         self.assert_matches("properties.rate == 0.1", properties={"rate": 0.1})
 
 
+class UnmetTest(SimpleTestCase):
+    def test_it_names_the_first_comparison_that_an_event_misses(self) -> None:
+        for condition, words in {
+            "value >= 50": "value below 50",
+            "value > 40 and value < 49": "value not below 49",
+            'currency == "EUR"': "currency is not EUR",
+            'currency != "USD"': "currency is USD",
+            "properties.trial == true": "no properties.trial",
+            "properties.plan > 3": "properties.plan is no number",
+            "properties.vip == true": "properties.vip is not true",
+            "value >= 1": "",
+        }.items():
+            with self.subTest(condition=condition):
+                seen = event(value=Decimal("49.90"), currency="USD", properties={"plan": "pro", "vip": False})
+                self.assertEqual(parse_condition(condition).unmet(seen), words)
+
+
 class RefusedTest(SimpleTestCase):
     def test_what_cannot_be_read_is_refused_with_what_would_be_right(self) -> None:
         for text, words in {

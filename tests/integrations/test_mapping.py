@@ -31,6 +31,15 @@ class SetMappingTest(CastTestCase):
         self.set("lead", Rule(self.goal.goal_id, Decimal("12.50")))
         self.assertEqual(self.in_force("lead"), Rule(self.goal.goal_id, Decimal("12.5")))
 
+    def test_a_refund_has_no_value_of_its_own(self) -> None:
+        for value in ("none", Decimal(5)):
+            with self.subTest(value), self.assertRaisesMessage(MappingRefused, "A refund takes no value here"):
+                self.set("refund", Rule(self.goal.goal_id, value))
+
+    def test_a_value_that_a_refund_was_given_once_is_read_as_none_of_its_own(self) -> None:
+        GoalMapping.objects.create(account=self.account, event_name="refund", goal=self.goal, value_rule="none")
+        self.assertEqual(self.in_force("refund"), Rule(self.goal.goal_id))
+
     def test_a_change_is_in_the_history_with_who_and_when(self) -> None:
         self.set("purchase", Rule(self.goal.goal_id, Decimal("12.50"), "value > 5"))
         change = MappingChange.objects.get()

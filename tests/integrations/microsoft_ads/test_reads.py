@@ -9,9 +9,18 @@ from django.test import SimpleTestCase
 
 from integrations.microsoft_ads import client
 from integrations.microsoft_ads.errors import Fault, UnexpectedAnswer
-from integrations.microsoft_ads.shapes import Account, ConversionGoal, CustomerRole, UetTag, User
+from integrations.microsoft_ads.shapes import Account, ConversionGoal, CustomerRole, NewGoal, UetTag, User
 from integrations.microsoft_ads.strict_json import Json
-from tests.integrations.microsoft_ads.canned import ACCOUNTS, GOALS, TAGS, USER, make_client
+from tests.integrations.microsoft_ads.canned import (
+    ACCOUNTS,
+    GOALS,
+    NEW_GOALS,
+    TAGGING,
+    TAGS,
+    TURN_TAGGING,
+    USER,
+    make_client,
+)
 
 GET_USER: dict[str, object] = {
     "User": {
@@ -124,6 +133,67 @@ class SearchAccountsTests(ReadTestCase):
         self.microsoft.post(ACCOUNTS, json={"Accounts": [{**account(1), "ParentCustomerId": None}]})
         with self.assertRaisesMessage(UnexpectedAnswer, "ParentCustomerId"):
             self.client_.search_accounts("5001")
+
+
+class FindAccountTests(ReadTestCase):
+    def test_it_returns_the_one_account_of_an_id(self) -> None:
+        self.microsoft.post(ACCOUNTS, json={"Accounts": [account(1), account(2)]})
+        found = self.client_.find_account("2")
+        self.assertEqual(found and found.account_id, "2")
+
+    def test_an_account_out_of_reach_is_none(self) -> None:
+        self.microsoft.post(ACCOUNTS, json={"Accounts": []})
+        self.assertIsNone(self.client_.find_account("2"))
+
+
+class NewGoalTests(ReadTestCase):
+    def add(self) -> str:
+        return self.client_.add_offline_conversion_goal(NewGoal("Purchase", "Purchase", "All", "EUR"))
+
+    def test_it_returns_the_goals_id(self) -> None:
+        self.microsoft.post(NEW_GOALS, json={"ConversionGoalIds": ["9007199254740993"], "PartialErrors": []})
+        self.assertEqual(self.add(), "9007199254740993")
+
+    def test_a_name_that_is_taken_is_a_fault(self) -> None:
+        error = {"Index": 0, "Code": 5317, "ErrorCode": "ConversionGoalNameAlreadyExists", "Message": "Taken."}
+        self.microsoft.post(NEW_GOALS, json={"ConversionGoalIds": [None], "PartialErrors": [error]})
+        with self.assertRaises(Fault) as raised:
+            self.add()
+        self.assertEqual(raised.exception.code, 5317)
+
+    def test_an_answer_without_the_id_is_not_believed(self) -> None:
+        for ids in ([], [None], ["1", "2"], ["one"]):
+            with self.subTest(ids=ids), responses.RequestsMock() as microsoft:
+                microsoft.post(NEW_GOALS, json={"ConversionGoalIds": ids, "PartialErrors": []})
+                with self.assertRaises(UnexpectedAnswer):
+                    self.add()
+
+
+class AutoTaggingTests(ReadTestCase):
+    def test_it_reads_whether_it_is_on(self) -> None:
+        for text, is_on in (("true", True), ("False", False)):
+            with self.subTest(text), responses.RequestsMock() as microsoft:
+                properties = [{"Name": "MSCLKIDAutoTaggingEnabled", "Value": text}]
+                microsoft.post(TAGGING, json={"AccountProperties": properties, "PartialErrors": []})
+                self.assertIs(self.client_.get_auto_tagging(), is_on)
+
+    def test_an_answer_that_does_not_say_is_not_believed(self) -> None:
+        for properties in ([], [{"Name": "Other", "Value": "true"}], [{"Name": "MSCLKIDAutoTaggingEnabled"}]):
+            with self.subTest(properties=properties), responses.RequestsMock() as microsoft:
+                microsoft.post(TAGGING, json={"AccountProperties": properties})
+                with self.assertRaises(UnexpectedAnswer):
+                    self.client_.get_auto_tagging()
+
+    def test_turning_it_on_is_answered_with_nothing(self) -> None:
+        for body in (b"{}", b""):
+            with self.subTest(body=body), responses.RequestsMock() as microsoft:
+                microsoft.post(TURN_TAGGING, body=body)
+                self.client_.turn_auto_tagging_on()
+
+    def test_any_other_answer_is_not_believed(self) -> None:
+        self.microsoft.post(TURN_TAGGING, body=b"<html>")
+        with self.assertRaises(UnexpectedAnswer):
+            self.client_.turn_auto_tagging_on()
 
 
 class GoalTests(ReadTestCase):

@@ -4,7 +4,7 @@ import json
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from enum import Enum, Flag
 from functools import cache
@@ -16,15 +16,20 @@ from django.test import SimpleTestCase
 
 from integrations.microsoft_ads.client import MicrosoftAdsClient
 from integrations.microsoft_ads.errors import MicrosoftAdsError
+from integrations.microsoft_ads.shapes import NewGoal
 from integrations.microsoft_ads.strict_json import Json
 from tests.integrations.microsoft_ads.canned import (
     ACCOUNTS,
     ADJUST,
     APPLY,
     GOALS,
+    NEW_GOALS,
     PURCHASE,
+    REPORT,
     RETRACTION,
+    TAGGING,
     TAGS,
+    TURN_TAGGING,
     USER,
     make_client,
 )
@@ -37,7 +42,7 @@ RESTATEMENT = replace(RETRACTION, adjustment_type="Restate", value=Decimal(20), 
 class Model(Protocol):
     """A generated model of Microsoft's."""
 
-    def model_dump(self, *, by_alias: bool) -> dict[str, object]: ...
+    def model_dump(self, *, by_alias: bool, serialize_as_any: bool) -> dict[str, object]: ...
 
 
 @cache
@@ -52,7 +57,8 @@ def microsofts_reader(service: str, model: str) -> Callable[[Json], Model]:
 
 def understood(service: str, model: str, sent: Json) -> object:
     """Return what Microsoft's model keeps of a body, in the form of `comparable`."""
-    return comparable(microsofts_reader(service, model)(sent).model_dump(by_alias=True))
+    # A goal is kept as the type it has, not as the type that the list says it has.
+    return comparable(microsofts_reader(service, model)(sent).model_dump(by_alias=True, serialize_as_any=True))
 
 
 def comparable(value: object) -> object:
@@ -70,13 +76,29 @@ def comparable(value: object) -> object:
     return float(value) if isinstance(value, int) else value
 
 
-FLAGS = ("OfflineConversion", "GoalCategory, IsEnhancedConversionsEnabled, IsExternallyAttributed")
+FLAGS = (
+    "OfflineConversion",
+    "CampaignManagementAPI",
+    "GoalCategory, IsEnhancedConversionsEnabled, IsExternallyAttributed",
+)
 
 
 CALLS: dict[str, tuple[str, str, Callable[[MicrosoftAdsClient], object]]] = {
     USER: ("customer", "GetUserRequest", lambda client: client.get_user()),
     ACCOUNTS: ("customer", "SearchAccountsRequest", lambda client: client.search_accounts("5001")),
     GOALS: ("campaign", "GetConversionGoalsByIdsRequest", lambda client: client.get_offline_conversion_goals()),
+    NEW_GOALS: (
+        "campaign",
+        "AddConversionGoalsRequest",
+        lambda client: client.add_offline_conversion_goal(NewGoal("Purchase", "Purchase", "Unique", "EUR")),
+    ),
+    TAGGING: ("campaign", "GetAccountPropertiesRequest", lambda client: client.get_auto_tagging()),
+    TURN_TAGGING: ("campaign", "SetAccountPropertiesRequest", lambda client: client.turn_auto_tagging_on()),
+    REPORT: (
+        "campaign",
+        "GetOfflineConversionReportByGoalIdsRequest",
+        lambda client: client.get_offline_conversion_report(["9001"], date(2026, 11, 15), date(2026, 11, 21)),
+    ),
     TAGS: ("campaign", "GetUetTagsByIdsRequest", lambda client: client.get_uet_tags()),
     APPLY: (
         "campaign",
@@ -125,7 +147,7 @@ class HeaderTests(SimpleTestCase):
             self.assertIn("Convultra", headers["User-Agent"])
 
     def test_campaign_calls_name_the_account_and_the_customer_that_owns_it(self) -> None:
-        for url in (GOALS, TAGS, APPLY, ADJUST):
+        for url in (GOALS, NEW_GOALS, TAGGING, TURN_TAGGING, REPORT, TAGS, APPLY, ADJUST):
             headers = request_of(url).request.headers
             self.assertEqual((headers["CustomerId"], headers["CustomerAccountId"]), ("7001", "180000001"))
 
