@@ -11,25 +11,30 @@ from uuid import UUID
 from django.contrib import admin
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
-from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
+from convultra.staff import MAX_ROWS_COUNTED, HistoryAdmin, badge, link_to, link_to_list
 from forwarding.errors import words_of
 from forwarding.hands.admin import ACTIONS, HandsAdmin
 from forwarding.models import (
+    AcceptedDay,
     Alert,
     Attempt,
+    Attribution,
     Breaker,
+    BulkJob,
     Correction,
     DailyCount,
     Delivery,
+    EventDay,
+    EventName,
     Heartbeat,
     Kind,
+    TestConversion,
     Upload,
 )
 from forwarding.rows.upload_rows import among
-from ingest.admin import MAX_ROWS_COUNTED, HistoryAdmin
 from integrations.models import AdAccount
 
 Row = TypeVar("Row", bound=Model)
@@ -99,7 +104,7 @@ class AttemptInline(HistoryInline):
 
     @admin.display(description="Upload")
     def its_upload(self, attempt: Attempt) -> SafeString:
-        return _link(attempt.upload, _name_of(attempt.upload))
+        return link_to(attempt.upload, _name_of(attempt.upload))
 
 
 class CorrectionInline(HistoryInline):
@@ -118,7 +123,7 @@ class CorrectionInline(HistoryInline):
 
     @admin.display(description="Said")
     def its_correction(self, delivery: Delivery) -> SafeString:
-        return _link(delivery, str(delivery.correction))
+        return link_to(delivery, str(delivery.correction))
 
     @admin.display(description="By")
     def said_by(self, delivery: Delivery) -> str:
@@ -130,7 +135,7 @@ class CorrectionInline(HistoryInline):
 
     @admin.display(description="Status")
     def badge(self, delivery: Delivery) -> SafeString:
-        return _badge(delivery.status, delivery.get_status_display())
+        return badge(delivery.status, delivery.get_status_display())
 
 
 @admin.register(Upload)
@@ -182,14 +187,14 @@ class UploadAdmin(HistoryAdmin):
     @admin.display(description="State")
     def state(self, upload: Upload) -> SafeString:
         if upload.finished_at is None:
-            return _badge("pending", "On its way")
+            return badge("pending", "On its way")
         if upload.error or upload.refused:
-            return _badge("failed", "Failed" if upload.error else f"{upload.refused} refused")
-        return _badge("delivered", "Delivered")
+            return badge("failed", "Failed" if upload.error else f"{upload.refused} refused")
+        return badge("delivered", "Delivered")
 
     @admin.display(description="Account")
     def its_account(self, upload: Upload) -> SafeString:
-        return _link(upload.account, upload.account.name)
+        return link_to(upload.account, upload.account.name)
 
     @admin.display(description="Rows")
     def rows(self, upload: Upload) -> int:
@@ -197,11 +202,11 @@ class UploadAdmin(HistoryAdmin):
 
     @admin.display(description="Deliveries")
     def its_deliveries(self, upload: Upload) -> SafeString:
-        return _list_link(Delivery, f"{len(upload.delivery_ids):,} deliveries", upload=upload.public_id)
+        return link_to_list(Delivery, f"{len(upload.delivery_ids):,} deliveries", upload=upload.public_id)
 
     @admin.display(description="Attempts")
     def its_attempts(self, upload: Upload) -> SafeString:
-        return _list_link(Attempt, "Outcomes that were not a delivery", upload__id__exact=upload.pk)
+        return link_to_list(Attempt, "Outcomes that were not a delivery", upload__id__exact=upload.pk)
 
 
 @admin.register(Delivery)
@@ -291,7 +296,7 @@ class DeliveryAdmin(HandsAdmin, HistoryAdmin):
 
     @admin.display(description="Account")
     def its_account(self, delivery: Delivery) -> SafeString:
-        return _link(delivery.account, delivery.account.name)
+        return link_to(delivery.account, delivery.account.name)
 
     @admin.display(description="Click ID")
     def click(self, delivery: Delivery) -> SafeString:
@@ -299,11 +304,11 @@ class DeliveryAdmin(HandsAdmin, HistoryAdmin):
 
     @admin.display(description="Event")
     def its_event(self, delivery: Delivery) -> SafeString:
-        return _link(delivery.event, delivery.event.name)
+        return link_to(delivery.event, delivery.event.name)
 
     @admin.display(description="Last upload")
     def its_upload(self, delivery: Delivery) -> SafeString:
-        return _link(delivery.last_upload, _name_of(delivery.last_upload))
+        return link_to(delivery.last_upload, _name_of(delivery.last_upload))
 
     @admin.display(description="Customer data", boolean=True)
     def sends_hashes(self, delivery: Delivery) -> bool:
@@ -334,11 +339,11 @@ class AttemptAdmin(HistoryAdmin):
 
     @admin.display(description="Delivery")
     def its_delivery(self, attempt: Attempt) -> SafeString:
-        return _link(attempt.delivery)
+        return link_to(attempt.delivery)
 
     @admin.display(description="Upload")
     def its_upload(self, attempt: Attempt) -> SafeString:
-        return _link(attempt.upload, _name_of(attempt.upload))
+        return link_to(attempt.upload, _name_of(attempt.upload))
 
 
 @admin.register(Correction)
@@ -366,15 +371,80 @@ class CorrectionAdmin(HistoryAdmin):
 
     @admin.display(description="Delivery")
     def its_delivery(self, correction: Correction) -> SafeString:
-        return _link(correction.delivery)
+        return link_to(correction.delivery)
 
 
 @admin.register(DailyCount)
 class DailyCountAdmin(HistoryAdmin):
     """The roll-up behind every figure on a page. `manage.py rebuild_counts` makes it anew."""
 
-    list_display = ["day", "account", "goal_name", "status", "count", "value", "currency"]
+    list_display = ["day", "account", "event_name", "goal_name", "status", "error", "count", "value", "currency"]
     list_filter = ["status", "currency", "day"]
+    search_fields = ["event_name", "goal_name", "account__account_id", "account__name"]
+    list_select_related = ["account"]
+    ordering = ["-day", "account"]
+
+
+@admin.register(EventDay)
+class EventDayAdmin(HistoryAdmin):
+    """What arrived on a site in a day, by event name. `manage.py rebuild_counts` makes it anew."""
+
+    list_display = ["day", "site", "name", "count", "value", "currency", "with_click"]
+    list_filter = ["currency", "day"]
+    search_fields = ["name", "site__name"]
+    list_select_related = ["site"]
+    ordering = ["-day", "site"]
+
+
+@admin.register(EventName)
+class EventNameAdmin(HistoryAdmin):
+    """Event names that have rows of their own in the roll-ups. All others are counted together."""
+
+    list_display = ["name", "site", "since"]
+    search_fields = ["name", "site__name"]
+    list_select_related = ["site"]
+    ordering = ["site", "name"]
+
+
+@admin.register(AcceptedDay)
+class AcceptedDayAdmin(HistoryAdmin):
+    """What Microsoft accepted on a day, by goal and event name. `manage.py rebuild_counts` makes it anew."""
+
+    list_display = ["day", "account", "goal", "event_name", "count", "currency"]
+    list_filter = ["currency", "day"]
+    search_fields = ["event_name", "account__account_id", "account__name"]
+    list_select_related = ["account", "goal"]
+    ordering = ["-day", "account"]
+
+
+@admin.register(TestConversion)
+class TestConversionAdmin(HistoryAdmin):
+    """What people sent from the Test Center."""
+
+    list_display = ["created_at", "account", "actor_name", "event", "delivery", "retract_after"]
+    list_filter = ["created_at"]
+    search_fields = ["actor_name", "account__account_id", "account__name"]
+    list_select_related = ["account", "event", "delivery"]
+    ordering = ["-pk"]
+
+
+@admin.register(BulkJob)
+class BulkJobAdmin(HistoryAdmin):
+    """Actions by hand over all deliveries of a filter."""
+
+    list_display = ["created_at", "account", "action", "filters", "status", "total", "changed", "actor_name"]
+    list_filter = ["status", "action"]
+    search_fields = ["actor_name", "account__account_id", "account__name"]
+    list_select_related = ["account"]
+    ordering = ["-pk"]
+
+
+@admin.register(Attribution)
+class AttributionAdmin(HistoryAdmin):
+    """What Microsoft said of a goal's uploads of a day."""
+
+    list_display = ["day", "account", "goal_name", "success", "unattributed", "read_at"]
+    list_filter = ["day"]
     search_fields = ["goal_name", "account__account_id", "account__name"]
     list_select_related = ["account"]
     ordering = ["-day", "account"]
@@ -428,25 +498,8 @@ def _name_of(upload: Upload | None) -> str:
     return "" if upload is None else f"{upload.tracking_id or upload.public_id}"[:8]
 
 
-def _link(row: Model | None, text: str = "") -> SafeString:
-    """Return a link to a row's page in the admin; nothing for no row."""
-    if row is None:
-        return SafeString("–")
-    address = reverse(f"admin:{row._meta.app_label}_{row._meta.model_name}_change", args=[row.pk])
-    return format_html('<a href="{}">{}</a>', address, text or str(row))
-
-
-def _list_link(model: type[Model], text: str, **query: object) -> SafeString:
-    address = reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist", query=query)
-    return format_html('<a href="{}">{}</a>', address, text)
-
-
 def _money(value: Decimal | None, currency: str) -> str:
     return "No value" if value is None else f"{value:,.2f} {currency}".rstrip()
-
-
-def _badge(status: str, text: str) -> SafeString:
-    return format_html('<span class="st st-{}">{}</span>', status, text)
 
 
 def _second(moment: datetime) -> str:

@@ -6,24 +6,21 @@ from typing import Any
 
 from django.db.models import Q
 from django.http import HttpRequest, HttpResponse, JsonResponse
-from django.views.decorators.csrf import csrf_exempt
 
 from convultra.problems import problem
 from forwarding.errors import words_of
 from forwarding.models import WAITING, Delivery, Hold, Kind
-from ingest.keys import authenticate
-from ingest.models import Adjustment, Event, ServerKey
-from ingest.views import answers_while_database_is_away
+from ingest.keys import Caller
+from ingest.models import Adjustment, Event
+from ingest.views import for_backend
+
+NOT_CACHED = {"Cache-Control": "no-store"}  # the next sweep may change it
 
 
-@csrf_exempt
-@answers_while_database_is_away
-def event_status(request: HttpRequest, event_id: str) -> HttpResponse:
+@for_backend
+def event_status(_request: HttpRequest, caller: Caller, event_id: str) -> HttpResponse:
     """Answer an event of the key's site with its deliveries per account; 404 for any other id."""
-    key = _authenticate_reader(request)
-    if not isinstance(key, ServerKey):
-        return key
-    event = Event.objects.filter(site=key.site, event_id=_without_nul(event_id)).first()
+    event = Event.objects.filter(site=caller.site.site_id, event_id=_without_nul(event_id)).first()
     if event is None:
         return problem(404, "event_not_found", "No event of this site has this event_id.")
     rows = event.deliveries.select_related("account__connection", "original__event").order_by("account_id", "pk")
@@ -42,18 +39,15 @@ def event_status(request: HttpRequest, event_id: str) -> HttpResponse:
             "planned": event.planned_at is not None,
             "deliveries": [_conversion(row) for row in conversions],
             "adjustments": [_adjustment(row) for row in adjustments],
-        }
+        },
+        headers=NOT_CACHED,
     )
 
 
-@csrf_exempt
-@answers_while_database_is_away
-def adjustment_status(request: HttpRequest, adjustment_id: str) -> HttpResponse:
+@for_backend
+def adjustment_status(_request: HttpRequest, caller: Caller, adjustment_id: str) -> HttpResponse:
     """Answer an adjustment of the key's site with what came of it per account; 404 for any other id."""
-    key = _authenticate_reader(request)
-    if not isinstance(key, ServerKey):
-        return key
-    said = Adjustment.objects.filter(site=key.site, adjustment_id=_without_nul(adjustment_id)).first()
+    said = Adjustment.objects.filter(site=caller.site.site_id, adjustment_id=_without_nul(adjustment_id)).first()
     if said is None:
         return problem(404, "adjustment_not_found", "No adjustment of this site has this adjustment_id.")
     rows = Delivery.objects.filter(correction__adjustment=said).select_related("account__connection")
@@ -72,14 +66,9 @@ def adjustment_status(request: HttpRequest, adjustment_id: str) -> HttpResponse:
             "planned": is_planned,
             "waiting_for_order": is_planned and not corrections,
             "adjustments": corrections,
-        }
+        },
+        headers=NOT_CACHED,
     )
-
-
-def _authenticate_reader(request: HttpRequest) -> ServerKey | HttpResponse:
-    if request.method not in ("GET", "HEAD"):
-        return problem(405, "method_not_allowed", "This address only answers GET.", headers={"Allow": "GET, HEAD"})
-    return authenticate(request)
 
 
 def _without_nul(said: str) -> str:

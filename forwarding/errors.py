@@ -5,15 +5,17 @@ about each is `integrations.microsoft_ads.errors`; here are only the words.
 Sources: ui reference section 5; guides/operation-error-codes.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 
+from forwarding.goal_names import nearest
 from forwarding.models import WAITING, Delivery, Hold, Kind, Skip, Status
 from forwarding.sending.claims import EXPIRED_SYMBOL
 from forwarding.sending.dead_workers import WORKER_DIED
-from forwarding.sending.unserved import Unserved
-from integrations.microsoft_ads.errors import WhatToDo, what_to_do
+from forwarding.sending.unserved import Unserved, said_by
+from forwarding.times import CLOCK_MARGIN
+from integrations.microsoft_ads.errors import MicrosoftAdsError, WhatToDo, what_to_do
 from integrations.models import AdAccount
 
 # How a page writes a moment or a day, in its reader's zone.
@@ -24,7 +26,7 @@ Writer = Callable[[datetime], str]
 class Words:
     """What happened, why, and what to do about it. `fix` is empty where nothing has to be done.
 
-    `page` is where in Convultra the fix is made: `mapping`, `settings` or `integrations`, "" for elsewhere.
+    `page` is where in Convultra the fix is made: `mapping`, `settings`, `integrations` or `install`, "" for elsewhere.
     """
 
     title: str
@@ -57,7 +59,10 @@ _TIME = Words(
     "Time not valid", "Microsoft could not read the conversion's time.", "Check the time zone your system sends."
 )
 _TOO_OLD = Words(
-    "Older than 90 days", "Microsoft only counts conversions of the last 90 days.", "Send sooner after the sale."
+    "Older than 90 days",
+    "Microsoft only counts conversions of the last 90 days, by the time that the event itself says.",
+    "Send the sale's own time as occurred_at, in its time zone, and send it sooner.",
+    "install",
 )
 _FUTURE = Words(
     "Time is in the future",
@@ -97,14 +102,15 @@ _BUSY = Words("Microsoft had a problem", "Microsoft could not process the call."
 _RATE = Words("Rate limit", "Microsoft asked us to slow down.", "")
 _RECONNECT = Words(
     "Needs reconnect",
-    "Microsoft no longer accepts this sign-in.",
+    "Microsoft no longer accepts this sign-in: its access expired or was taken away, or lacks the leave to manage ads.",
     "Reconnect the sign-in on the Integrations page.",
     "integrations",
 )
 _PERMISSION = Words(
     "No permission for this account",
     "The connected Microsoft user may not upload to this account.",
-    "Ask the account's owner for the Standard user role.",
+    "Ask the account's owner for the Standard user role, or connect a Microsoft user who has it.",
+    "integrations",
 )
 _ACCOUNT = Words(
     "Account cannot take conversions",
@@ -115,6 +121,14 @@ _OPERATOR = Words(
     "Convultra's own set-up is wrong",
     "Microsoft refused the call for a reason that is ours, not yours.",
     "Ask the operator of this Convultra to look at the worker's log.",
+)
+_CREDENTIALS = Words(
+    "Microsoft did not accept our access to this account",
+    "Its token expired, was given for another scope, or its user has no access: Microsoft checks the user and the "
+    "account together. A renewed token was refused too. Or Convultra's own set-up is wrong.",
+    "Connect again with a Microsoft user who reaches this account. Should that not help, ask the operator of this "
+    "Convultra to look at the worker's log.",
+    "integrations",
 )
 _TOKEN = Words("Access expired", "The sign-in was renewed and the call is made again.", "")
 _UNKNOWN = Words(
@@ -134,7 +148,30 @@ NO_ANSWER = Words(
     f"The call was sent and no whole answer came back, so the outcome is unknown. {_SENT_AGAIN}",
 )
 
+# Our own words in the column of Microsoft's symbols, for tests that were not sent.
+TEST_STOPPED = "TestStopped"
+TEST_NOT_SENT = "TestNotSent"
+
+# Answers to making a goal: no conversion ever carries one.
+_OF_NEW_GOALS = (5317, 5326, 5327)
 _BY_CODE: dict[int, Words] = {
+    105: _CREDENTIALS,
+    5317: Words(
+        "A goal of this name exists already",
+        "A goal's name is unique in the whole customer, among goals of every type and of all its accounts.",
+        "Choose another name, or sync the goals and use the one that is there.",
+        "mapping",
+    ),
+    5326: Words(
+        "The account holds no more goals",
+        "Microsoft allows 1,000 goals in an account, and none can be deleted by API.",
+        "Use a goal that is there, or delete one in Microsoft Advertising.",
+    ),
+    5327: Words(
+        "The customer holds no more goals",
+        "Microsoft allows 5,000 goals in all accounts of a customer, and none can be deleted by API.",
+        "Use a goal that is there, or delete one in Microsoft Advertising.",
+    ),
     5603: _CLICK_MISSING,
     5604: _CLICK_INVALID,
     5605: _GOAL_NAME_MISSING,
@@ -186,6 +223,16 @@ _BY_SYMBOL: dict[str, Words] = {
         "Microsoft's sign-in did not answer",
         "Microsoft gave no access just then, so nothing was sent. It goes out later.",
     ),
+    TEST_STOPPED: Words(
+        "A check stopped the test",
+        "Microsoft would have refused or lost the conversion, so nothing was sent.",
+        "Open the test in the Test Center: the check says what to do.",
+    ),
+    TEST_NOT_SENT: Words(
+        "The test was not sent",
+        "No worker of Convultra came to it within five minutes, and a test is not sent later.",
+        "Send another test. If it happens again, ask the operator of this Convultra to look at the worker.",
+    ),
     "OfflineConversionMSClickIdNullOrEmpty": _CLICK_MISSING,
     "OfflineConversionMSClickIdInvalid": _CLICK_INVALID,
     "OfflineConversionNameInvalid": _GOAL_UNKNOWN,
@@ -216,6 +263,38 @@ _BY_WHAT_TO_DO: dict[WhatToDo, Words] = {
     WhatToDo.RETRY: _BUSY,
 }
 
+_ANOTHER_TEST = "Send another test in a minute."
+_PERHAPS_THERE = "so Microsoft may have it or not. A test is sent once and never again."
+# Of a test, which nobody sends again, these mean something else.
+_OF_TESTS: dict[str, Words] = {
+    WORKER_DIED: Words(
+        "The worker stopped in the middle",
+        f"The worker that sent the test stopped before it wrote down the answer, {_PERHAPS_THERE}",
+        _ANOTHER_TEST,
+    ),
+    Unserved.UNREACHABLE: Words(
+        "Microsoft could not be reached", "No connection came about, so nothing was sent.", _ANOTHER_TEST
+    ),
+    Unserved.NO_ANSWER: Words(
+        "Microsoft did not answer", f"The test was sent and no whole answer came back, {_PERHAPS_THERE}", _ANOTHER_TEST
+    ),
+    Unserved.SERVER_ERROR: Words(
+        "Microsoft answered with an error",
+        f"Something went wrong on Microsoft's side of the call, {_PERHAPS_THERE}",
+        _ANOTHER_TEST,
+    ),
+    Unserved.NOT_UNDERSTOOD: Words(
+        "Microsoft's answer was not understood",
+        f"What came back is nothing that Microsoft documents, {_PERHAPS_THERE}",
+        _ANOTHER_TEST,
+    ),
+    Unserved.NO_TOKEN: Words(
+        "Microsoft's sign-in did not answer", "Microsoft gave no access just then, so nothing was sent.", _ANOTHER_TEST
+    ),
+}
+# What goes by itself, but for a test.
+_PASSES_BY_ITSELF = (_BUSY, _RATE, _TOKEN)
+
 PAUSED = Words(
     "Forwarding is paused",
     "Somebody paused this account. Its conversions are kept.",
@@ -227,6 +306,20 @@ REMOVED = Words(
     "This account was removed from the site before the conversion was sent.",
     "Connect the account again on the Integrations page.",
     "integrations",
+)
+
+NO_GOALS = Words(
+    "No offline conversion goals",
+    "An event is forwarded to a goal, and this account has none of the type Offline conversions.",
+    "Create one in Microsoft Advertising under Tools → Conversion goals → Offline conversions, then sync the goals. "
+    "Microsoft takes conversions for a new goal after two hours; we hold them until then.",
+)
+# How long Microsoft's reports may lag behind what it accepted.
+REPORTS_LAG = timedelta(hours=48)
+IN_REPORTS_LATER = Words(
+    "Accepted. Microsoft Ads shows it within 24 to 48 hours",
+    "Its reports lag behind: this page, not they, says that it arrived. A click has to be found for it there, and what "
+    "Microsoft attributed is on the account's overview.",
 )
 
 HOLDS: dict[Hold, Words] = {
@@ -275,7 +368,11 @@ SKIPS: dict[Skip, Words] = {
         "settings",
     ),
     Skip.SAME_ORDER: Words(
-        "Same order sent twice", "Another event of this transaction is already forwarded to this goal.", ""
+        "Same order sent twice",
+        "Another event of this transaction is already forwarded to this goal. Goal and transaction ID are the key: "
+        "what has the same is sent once.",
+        "Where these are two sales, give each a transaction_id of its own.",
+        "install",
     ),
     Skip.SAME_SECOND: Words(
         "Too many in one second",
@@ -327,9 +424,17 @@ def words_for(code: int | None, symbol: str) -> Words:
     return _BY_WHAT_TO_DO[what_to_do(code, symbol)]
 
 
+def words_of_failure(error: MicrosoftAdsError) -> Words:
+    """Return the words for a call that failed as a whole."""
+    said = said_by(error)
+    is_named = said.code in _BY_CODE or said.symbol in _BY_SYMBOL
+    # What has no words of its own is told by its kind: codes of the sign-in are in no table of the API's codes.
+    return words_for(said.code, said.symbol) if is_named else _BY_WHAT_TO_DO[error.what_to_do]
+
+
 def filterable_codes() -> list[tuple[str, str]]:
     """Return what a page of failures may be narrowed to: Microsoft's code, or a symbol without one, and its title."""
-    named = [(str(code), words.title) for code, words in _BY_CODE.items()]
+    named = [(str(code), words.title) for code, words in _BY_CODE.items() if code not in _OF_NEW_GOALS]
     named += [(symbol, _BY_SYMBOL[symbol].title) for symbol in (EXPIRED_SYMBOL, "NotEligibleForEnhancedConversions")]
     return sorted(named, key=lambda pair: (pair[1], pair[0]))
 
@@ -349,16 +454,45 @@ def words_of(delivery: Delivery) -> Words | None:
         if delivery.hold_reason == Hold.BY_HAND:
             return HOLDS[Hold.BY_HAND]
     if delivery.error_code is not None or delivery.error_symbol:
-        return words_for(delivery.error_code, delivery.error_symbol)
+        words = words_for(delivery.error_code, delivery.error_symbol)
+        return _of_a_test(words, delivery.error_symbol) if is_sent_once(delivery) else words
     if delivery.hold_reason:
         return HOLDS[Hold(delivery.hold_reason)]
     return NO_ANSWER if delivery.error_message else None
+
+
+def words_of_failed_call(error: MicrosoftAdsError) -> Words:
+    """Return the words for a call that somebody waits for and that is not made again by itself."""
+    return _of_a_test(words_of_failure(error), said_by(error).symbol)
+
+
+def is_sent_once(delivery: Delivery) -> bool:
+    """Say whether a delivery is a test conversion: it is never tried again, whatever became of it."""
+    return delivery.is_test and delivery.kind == Kind.CONVERSION
+
+
+def _of_a_test(words: Words, symbol: str) -> Words:
+    if symbol in _OF_TESTS:
+        return _OF_TESTS[symbol]
+    return replace(words, fix=words.fix or _ANOTHER_TEST) if words in _PASSES_BY_ITSELF else words
 
 
 def waits_for_somebody(delivery: Delivery) -> bool:
     """Say whether a waiting delivery goes out when somebody has done something, and at no moment that is known."""
     is_theirs = delivery.hold_reason in (Hold.BY_HAND, Hold.GOAL_MISSING)
     return delivery.status in WAITING and (is_theirs or account_stop(delivery.account) is not None)
+
+
+def lacks_order(delivery: Delivery) -> bool:
+    """Say whether a delivery is a correction without anything to correct: a refund whose order has not come."""
+    return delivery.kind != Kind.CONVERSION and delivery.original_id is None
+
+
+def is_parked(delivery: Delivery) -> bool:
+    """Say whether a correction waits for its conversion: its next attempt is the end of that wait, and no attempt."""
+    if delivery.kind == Kind.CONVERSION or delivery.expires_at is None:
+        return False
+    return delivery.next_attempt_at == delivery.expires_at - CLOCK_MARGIN
 
 
 def account_stop(account: AdAccount) -> Words | None:
@@ -371,23 +505,28 @@ def account_stop(account: AdAccount) -> Words | None:
         return _OPERATOR
     if not account.connection.is_usable:
         return _RECONNECT
+    if account.hold_reason == Hold.OPERATOR:
+        return _CREDENTIALS  # 105 has come again after the token was renewed, or a fault of ours
     return HOLDS[Hold(account.hold_reason)] if account.hold_reason else None
 
 
-def explain(delivery: Delivery) -> Words | None:
+def explain(delivery: Delivery, goal_names: Iterable[str] = ()) -> Words | None:
     """Return `words_of` with names put in: which goal it is that Microsoft does not know, and what became of it.
 
-    Reads `delivery.goal` too.
+    `goal_names` are the account's goals that take conversions, to name the one that was probably meant. Reads
+    `delivery.goal` too.
     """
     words = words_of(delivery)
     if words is not _GOAL_UNKNOWN or not delivery.goal_name:
         return words
     title = f"Microsoft does not know a goal called “{delivery.goal_name}”"
     goal = delivery.goal
+    near = nearest(delivery.goal_name, goal_names)
+    likely = "" if near is None else f" The nearest is “{near.name}”. {near.words}"
     if goal is None or (goal.is_available and goal.name == delivery.goal_name):
-        return Words(title, words.cause, words.fix, words.page)
+        return Words(title, f"{words.cause}{likely}", words.fix, words.page)
     if goal.gone_at is not None:
-        cause = "The goal no longer exists in Microsoft Advertising."
+        cause = f"The goal no longer exists in Microsoft Advertising.{likely}"
         return Words(title, cause, "Map the event to another goal.", "mapping")
     if goal.name != delivery.goal_name and delivery.kind != Kind.CONVERSION:
         cause = f"The goal is called “{goal.name}” now, and Microsoft finds a conversion by the name it was sent with."
@@ -396,12 +535,15 @@ def explain(delivery: Delivery) -> Words | None:
     if goal.name != delivery.goal_name:
         cause = f"The goal is called “{goal.name}” now, so the name that was sent no longer matches."
         return Words(title, cause, "New conversions go out under the new name.")
-    return Words(title, f"The goal is {goal.status.lower()} in Microsoft Advertising.", "Set it to active there.")
+    state = goal.status.lower()
+    cause = f"It takes no conversions while it is {state} in Microsoft Advertising."
+    fix = "Set it to active there and sync the goals here, or map the event to another goal."
+    return Words(f"The goal “{goal.name}” is {state}", cause, fix, "mapping")
 
 
 def what_next(delivery: Delivery, now: datetime, clock: Writer, day: Writer) -> str:
     """Return a sentence about what comes next and until when the conversion can count; empty where nothing follows."""
-    if delivery.expires_at is None or delivery.expires_at <= now:
+    if delivery.expires_at is None or delivery.expires_at <= now or is_sent_once(delivery):
         return ""
     last_day = day(delivery.expires_at)
     if delivery.status == Status.FAILED:
@@ -409,8 +551,12 @@ def what_next(delivery: Delivery, now: datetime, clock: Writer, day: Writer) -> 
         return "" if is_final else f"Microsoft would count this conversion until {last_day}."
     if delivery.status not in WAITING or delivery.next_attempt_at is None:
         return ""
+    if lacks_order(delivery):
+        return f"No order {delivery.transaction_id} has come yet; dropped after {last_day} if none comes."
     if waits_for_somebody(delivery):
         return f"It is kept, and can be sent until {last_day}."
+    if is_parked(delivery):
+        return "It goes out when its conversion has been delivered. You do not need to do anything."
     if delivery.next_attempt_at <= now:
         return "It goes out with the next batch. You do not need to do anything."
     if delivery.status == Status.RETRYING:

@@ -19,7 +19,7 @@ from forwarding.ringing import sweep_soon
 from forwarding.rows.counts import Move, record_moves
 from forwarding.rows.frozen import listed_in_open_uploads, sent_by_dead_workers
 from forwarding.rows.upload_rows import among
-from forwarding.times import CLOCK_MARGIN
+from forwarding.times import CLOCK_MARGIN, SENDABLE_FOR, expires_at
 from integrations.goals import GoalSync, sync_goals
 from integrations.models import AdAccount, ConversionGoal
 
@@ -40,13 +40,14 @@ def read_goals(account: AdAccount, now: datetime) -> GoalSync:
         # Nobody opens an upload meanwhile.
         AdAccount.objects.select_for_update(no_key=True).get(pk=account.pk)
         waiting = Delivery.objects.filter(account=account, kind=Kind.CONVERSION, status__in=WAITING, goal__isnull=False)
+        waiting = waiting.filter(is_test=False)  # a test goes out now or never
         free = waiting.exclude(pk__in=among(listed_in_open_uploads([account.pk])))
         _park(free.exclude(_IS_AVAILABLE).exclude(hold_reason__in=_HAS_ANOTHER_REASON), now)
         _release(free.filter(_IS_AVAILABLE, hold_reason=Hold.GOAL_MISSING), now)
         # What was never sent; `attempts` counts every call whose outcome is not known, too.
         _move_to_new_name(free.filter(attempts=0).exclude(goal_name=F("goal__name")), now)
         refused = Delivery.objects.filter(account=account, status=Status.FAILED, error_code__in=GOAL_NAME_CODES)
-        _queue_again(refused.filter(kind=Kind.CONVERSION), sync.restored, now)
+        _queue_again(refused.filter(kind=Kind.CONVERSION, is_test=False), sync.restored, now)
         _correct_again(refused.exclude(kind=Kind.CONVERSION), sync.restored, now)
         # Microsoft answers for this account, so what it refused may be asked for again: one batch will tell.
         AdAccount.objects.filter(pk=account.pk, hold_reason__in=(Hold.PERMISSION, Hold.ACCOUNT_INACTIVE)).update(
@@ -64,10 +65,14 @@ def _park(rows: QuerySet[Delivery], now: datetime) -> None:
 
 
 def _release(rows: QuerySet[Delivery], now: datetime) -> None:
-    """Let rows go whose goal is back; those of a fresh click still wait for that."""
+    """Let rows go whose goal is back; those of a fresh click, and those dated ahead, still wait for that."""
     settle_time = timedelta(seconds=settings.CLICK_SETTLE_SECONDS)
+    its_time = F("expires_at") - SENDABLE_FOR
     is_fresh = Q(clicked_at__gt=now - settle_time) & ~Q(msclkid="")
-    fresh = rows.filter(is_fresh)
+    is_later = ~Q(clicked_at__gt=its_time - settle_time) | ~is_fresh
+    ahead = rows.filter(is_later, expires_at__gt=expires_at(now))
+    ahead.update(hold_reason="", next_attempt_at=its_time + CLOCK_MARGIN, changed_at=now)
+    fresh = rows.filter(is_fresh)  # without those of above, which wait for their goal no longer
     fresh.update(hold_reason=Hold.CLICK_SETTLING, next_attempt_at=F("clicked_at") + settle_time, changed_at=now)
     rows.exclude(is_fresh).update(hold_reason="", next_attempt_at=now, changed_at=now)
 

@@ -12,7 +12,17 @@ from django.conf import settings
 from django.db import models
 from django.db.models import Q
 
-from ingest.models import MAX_ID_CHARS, VALUE_DECIMALS, VALUE_DIGITS, Adjustment, Event, Organisation, Source
+from ingest.models import (
+    MAX_ID_CHARS,
+    MAX_NAME_CHARS,
+    VALUE_DECIMALS,
+    VALUE_DIGITS,
+    Adjustment,
+    Event,
+    Organisation,
+    Site,
+    Source,
+)
 from integrations.models import MAX_GOAL_NAME_CHARS, AdAccount, ConversionGoal, ValueRule
 
 if TYPE_CHECKING:
@@ -21,6 +31,10 @@ if TYPE_CHECKING:
 MAX_KEY_CHARS = 200
 # Begins the key of a row that stands for no order: another event of its order may still be sent.
 NO_LANE = "skip:"
+# What the roll-ups count names as that have no rows of their own. No event's name has a space in it.
+OTHER_NAMES = "Other event names"
+# In the roll-up, beside what was delivered: what corrections changed of its value.
+ADJUSTED = "Adjusted"
 MAX_MESSAGE_CHARS = 1000
 MAX_SYMBOL_CHARS = 100
 
@@ -133,6 +147,8 @@ class Upload(models.Model):
     # What went wrong with the whole call, and Microsoft's raw answer when it was not a plain success.
     error = models.CharField(max_length=MAX_MESSAGE_CHARS, blank=True, default="")
     answer = models.TextField(blank=True, default="")
+    # It carries one test conversion and nothing else: no turn of what customers' orders wait for.
+    is_test = models.BooleanField(default=False)
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
@@ -141,7 +157,13 @@ class Upload(models.Model):
                 fields=["account", "operation"], condition=Q(finished_at__isnull=True), name="upload_one_open"
             )
         ]
-        indexes = [models.Index(fields=["account", "-started_at"], name="upload_newest")]
+        indexes = [
+            models.Index(fields=["account", "-started_at"], name="upload_newest"),
+            # When Microsoft last accepted something, on every page: an account may have failed for weeks since.
+            models.Index(fields=["account", "-started_at"], name="upload_newest_accepted", condition=Q(accepted__gt=0)),
+            # Search by Microsoft's TrackingId.
+            models.Index(fields=["account", "tracking_id"], name="upload_by_tracking", condition=~Q(tracking_id="")),
+        ]
 
     def __str__(self) -> str:
         return f"{self.get_operation_display()} of {len(self.delivery_ids)}"
@@ -151,8 +173,8 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
     """Adjectives of deliveries, and the only door to one from a page."""
 
     def for_user(self, user: "User") -> "DeliveryQuerySet":
-        """Return the deliveries of the user's organisations."""
-        return self.filter(account__site__organisation__memberships__user_id=user.pk)
+        """Return the deliveries of the sites that the user may see."""
+        return self.filter(account__in=AdAccount.objects.for_user(user))
 
     def forwarded(self) -> "DeliveryQuerySet":
         """Return what Forward Logs list: everything but the skipped."""
@@ -334,9 +356,15 @@ class DailyCount(models.Model):
 
     account = models.ForeignKey(AdAccount, on_delete=models.CASCADE, related_name="daily_counts")
     day = models.DateField()
+    event_name = models.CharField(max_length=MAX_NAME_CHARS, blank=True, default="")
     # The goal's name, or the skip reason of what is not forwarded.
     goal_name = models.CharField(max_length=MAX_GOAL_NAME_CHARS, blank=True, default="")
     status = models.CharField(max_length=10, choices=Status.choices)
+    # Of what failed: Microsoft's code, or the symbol where there is none. ADJUSTED in a row beside that of what was
+    # delivered: it counts none, and is worth what corrections added to these conversions, or took from them.
+    error = models.CharField(max_length=MAX_SYMBOL_CHARS, blank=True, default="")
+    # Whether a click id goes with it, or would.
+    with_click = models.BooleanField(default=False)
     currency = models.CharField(max_length=3, blank=True, default="")
     count = models.IntegerField(default=0)
     value = models.DecimalField(max_digits=21, decimal_places=VALUE_DECIMALS, default=0)
@@ -345,12 +373,180 @@ class DailyCount(models.Model):
     class Meta:
         constraints = [
             models.UniqueConstraint(
-                fields=["account", "day", "goal_name", "status", "currency"], name="daily_count_once"
+                fields=["account", "day", "event_name", "goal_name", "status", "error", "with_click", "currency"],
+                name="daily_count_once",
             )
         ]
 
     def __str__(self) -> str:
         return f"{self.day} {self.goal_name} {self.status}: {self.count}"
+
+
+class AcceptedDay(models.Model):
+    """How many conversions Microsoft accepted on a day, by goal and event name: what its report of that day is of.
+
+    The day is the UTC day of `delivered_at`. Corrections and tests are left out. Kept with `DailyCount`.
+    """
+
+    account = models.ForeignKey(AdAccount, on_delete=models.CASCADE, related_name="accepted_days")
+    day = models.DateField()
+    goal = models.ForeignKey(ConversionGoal, on_delete=models.CASCADE, related_name="+")
+    event_name = models.CharField(max_length=MAX_NAME_CHARS, blank=True, default="")
+    currency = models.CharField(max_length=3, blank=True, default="")
+    count = models.IntegerField(default=0)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["account", "day", "goal", "event_name", "currency"], name="accepted_day_once"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.day} {self.goal} {self.event_name}: {self.count}"
+
+
+class EventDay(models.Model):
+    """What arrived on a site in a day, by event name: pages read this, never count events.
+
+    The day is the UTC day of `received_at`. Kept by the planner, which sees each event once and knows whether a click
+    was found for it; tests are left out. `manage.py rebuild_counts` makes it anew.
+    """
+
+    site = models.ForeignKey(Site, on_delete=models.CASCADE, related_name="event_days")
+    day = models.DateField()
+    name = models.CharField(max_length=MAX_NAME_CHARS)
+    currency = models.CharField(max_length=3, blank=True, default="")
+    count = models.IntegerField(default=0)
+    value = models.DecimalField(max_digits=21, decimal_places=VALUE_DECIMALS, default=0)
+    # Of these, the ones that came from an ad of Microsoft's as far as we know: a click id was there, or was found.
+    with_click = models.IntegerField(default=0)
+    click_value = models.DecimalField(max_digits=21, decimal_places=VALUE_DECIMALS, default=0)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["site", "day", "name", "currency"], name="event_day_once")]
+
+    def __str__(self) -> str:
+        return f"{self.day} {self.name}: {self.count}"
+
+
+class EventName(models.Model):
+    """A name of a site that has rows of its own in the roll-ups; all others are counted as OTHER_NAMES there.
+
+    `forwarding/rows/own_names.py` decides which.
+    """
+
+    site = models.ForeignKey(Site, on_delete=models.CASCADE, related_name="event_names", db_index=False)
+    name = models.CharField(max_length=MAX_NAME_CHARS)
+    # What is planned from this moment on has the name; what came before stays where it was counted.
+    since = models.DateTimeField()
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["site", "name"], name="event_name_once")]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Attribution(models.Model):
+    """What Microsoft later said of a goal's uploads of one day, read from its report; each reading writes it anew."""
+
+    account = models.ForeignKey(AdAccount, on_delete=models.CASCADE, related_name="attributions")
+    # Microsoft's id and name of the goal, as the report had them: the goal may be gone meanwhile.
+    goal_id = models.CharField(max_length=32)
+    goal_name = models.CharField(max_length=MAX_GOAL_NAME_CHARS)
+    # The report's UploadDate.
+    day = models.DateField()
+    success = models.PositiveIntegerField(default=0)
+    unattributed = models.PositiveIntegerField(default=0)
+    # `{"NoMatchingClickFound": 41}`: Microsoft's symbols and how often.
+    reasons = models.JSONField(default=dict)
+    read_at = models.DateTimeField()
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["account", "goal_id", "day"], name="attribution_once")]
+
+    def __str__(self) -> str:
+        return f"{self.day} {self.goal_name}: {self.success} of {self.success + self.unattributed}"
+
+
+class TestConversion(models.Model):
+    """A conversion that a person sent from the Test Center: the whole road, once, never tried again."""
+
+    __test__ = False  # no test case
+
+    public_id = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
+    account = models.ForeignKey(AdAccount, on_delete=models.CASCADE, related_name="test_conversions")
+    # Minted with the form, so that a double click sends one.
+    token = models.UUIDField(unique=True)
+    event = models.ForeignKey(Event, on_delete=models.SET_NULL, null=True, blank=True, related_name="+")
+    delivery = models.ForeignKey(Delivery, on_delete=models.SET_NULL, null=True, blank=True, related_name="+")
+    # What the doctor found before it was sent: `[{"check": …, "state": "ok" | "warn" | "bad" | "wait", "note": …}]`.
+    checks = models.JSONField(default=list)
+    retract_after = models.BooleanField(default=True)
+    actor = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
+    )
+    actor_name = models.CharField(max_length=254)
+    created_at = models.DateTimeField()
+
+    class Meta:
+        indexes = [models.Index(fields=["account", "-created_at"], name="test_conversion_newest")]
+
+    def __str__(self) -> str:
+        return f"Test of {self.account} on {self.created_at:%Y-%m-%d}"
+
+
+class BulkJob(models.Model):
+    """One action by hand over all deliveries of a filter, done by a worker batch by batch, the oldest first."""
+
+    class Status(models.TextChoices):
+        RUNNING = "running", "Running"
+        STOPPED = "stopped", "Stopped"
+        FAILED = "failed", "Failed"
+        DONE = "done", "Done"
+
+    public_id = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
+    account = models.ForeignKey(AdAccount, on_delete=models.CASCADE, related_name="bulk_jobs")
+    # One of `forwarding.hands.rules.Action`; a restatement's new value goes with it.
+    action = models.CharField(max_length=12)
+    value = models.DecimalField(max_digits=VALUE_DIGITS, decimal_places=VALUE_DECIMALS, null=True, blank=True)
+    # The filter as the page's address writes it, and the moment it was judged at: later rows are not its business.
+    filters = models.CharField(max_length=1000, blank=True, default="")
+    status = models.CharField(max_length=8, choices=Status.choices, default=Status.RUNNING)
+    # How many rows the forecast counted, how many were gone through, and what became of them.
+    total = models.PositiveIntegerField(default=0)
+    seen = models.PositiveIntegerField(default=0)
+    changed = models.PositiveIntegerField(default=0)
+    refused = models.JSONField(default=dict)
+    # The last row that was gone through: where the next batch begins.
+    last_delivery_id = models.BigIntegerField(default=0)
+    # How many times in a row its next batch ended in an error.
+    failures = models.PositiveSmallIntegerField(default=0)
+    # When a worker was last asked to go on.
+    rung_at = models.DateTimeField(null=True, blank=True)
+    actor = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
+    )
+    actor_name = models.CharField(max_length=254)
+    created_at = models.DateTimeField()
+    finished_at = models.DateTimeField(null=True, blank=True)
+    # When somebody had read the result; until then it stays on the page.
+    dismissed_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["account", "-id"], name="bulk_job_newest"),
+            # The sweep: what a worker has to go on with.
+            models.Index(fields=["id"], name="bulk_job_running", condition=Q(status="running")),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.action} {self.filters}"
 
 
 class Breaker(models.Model):

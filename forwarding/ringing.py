@@ -1,6 +1,7 @@
 """Asking for a sweep before its time. A queue that is away costs seconds: the next sweep finds the rows as well."""
 
 from datetime import timedelta
+from functools import partial
 
 from django.db import transaction
 from django.utils import timezone
@@ -25,6 +26,11 @@ def ring_for_sweep() -> None:
 def sweep_begins() -> None:
     """Let the next sweep be asked for. Call it before any row is read."""
     forget(ASKED_HEARTBEAT)
+
+
+def test_soon(test_id: int) -> None:
+    """Ask a worker to send a test conversion once the transaction is committed. A lost task is a test not sent."""
+    transaction.on_commit(partial(async_task, "forwarding.tasks.send_test", test_id), robust=True)
 
 
 def sweep_soon() -> None:

@@ -9,17 +9,22 @@ from django_q.tasks import async_task
 
 from convultra import failpoints
 from forwarding.alerts.alerts import attend
+from forwarding.attributions import read_attributions, reports_due
 from forwarding.goal_changes import read_goals as read_goals_now
+from forwarding.hands.bulk import ring_for_jobs
+from forwarding.importing import count_results, ring_for_imports
 from forwarding.models import Delivery, Kind, Operation, Upload
 from forwarding.planning.planner import PLAN_BATCH
 from forwarding.ringing import ring_for_sweep, sweep_begins
 from forwarding.rows.upload_rows import UploadRow, rows_of
-from forwarding.sending.claims import claim
+from forwarding.sending.claims import claim, claim_test
 from forwarding.sending.lira import currency_to_send
 from forwarding.sending.marking import record_answer, record_failure
 from forwarding.sweeping import SweepReport
 from forwarding.sweeping import sweep as sweep_rows
+from forwarding.test_center.sending import check_and_plan, give_up
 from forwarding.worker.heartbeats import ALERTS_HEARTBEAT, SWEEP_HEARTBEAT, UPKEEP_HEARTBEAT, beat
+from ingest.limits import forget_idle
 from integrations.microsoft import client_for, oauth_app
 from integrations.microsoft_ads.errors import MicrosoftAdsError
 from integrations.microsoft_ads.shapes import ApplyResult, OfflineConversion, OfflineConversionAdjustment
@@ -41,6 +46,10 @@ def sweep() -> SweepReport:
     """Plan what arrived, and ring for every account with something to do. Also the worker's sign of life."""
     sweep_begins()
     now = timezone.now()
+    ring_for_imports(now)
+    ring_for_jobs(now)
+    for account_id in reports_due(now):
+        ring_to_read_report(account_id)
     report = sweep_rows(now, ring, ring_to_read_goals, PLAN_BATCHES_PER_SWEEP)
     if beat(UPKEEP_HEARTBEAT, now, UPKEEP_EVERY):
         async_task("forwarding.tasks.upkeep")
@@ -52,7 +61,13 @@ def sweep() -> SweepReport:
 
 
 def upkeep() -> int:
-    """Renew the sign-ins that nobody used for long; return how many were."""
+    """Renew the sign-ins that nobody used for long; return how many were. Forget limits that nobody is near.
+
+    Count what became of imports. Give up tests that nobody came to.
+    """
+    give_up(timezone.now())
+    forget_idle(timezone.now())
+    count_results(timezone.now())
     return keep_alive(oauth_app, timezone.now())
 
 
@@ -73,6 +88,16 @@ def ring_to_read_goals(account_id: int) -> None:
     async_task("forwarding.tasks.read_goals", account_id)
 
 
+def ring_to_read_report(account_id: int) -> None:
+    """Ask a worker to read what Microsoft attributed in an account."""
+    async_task("forwarding.tasks.read_report", account_id)
+
+
+def read_report(account_id: int) -> None:
+    """Read what Microsoft attributed in an account."""
+    read_attributions(AdAccount.objects.select_related("connection").get(pk=account_id), timezone.now())
+
+
 def read_goals(account_id: int) -> None:
     """Read an account's goals anew. When Microsoft does not answer, the next turn is in an hour."""
     account = AdAccount.objects.select_related("connection").get(pk=account_id)
@@ -80,6 +105,13 @@ def read_goals(account_id: int) -> None:
         read_goals_now(account, timezone.now())
     except MicrosoftAdsError as error:
         logger.warning("The goals of account %s were not read: %s", account.account_id, error)
+
+
+def send_test(test_id: int) -> None:
+    """Check and plan a test conversion, and send it: a person waits for it at the page."""
+    account_id = check_and_plan(test_id, timezone.now())
+    if account_id is not None:
+        deliver(account_id)
 
 
 def deliver(account_id: int) -> int:
@@ -91,7 +123,9 @@ def deliver(account_id: int) -> int:
     stop_at = time.monotonic() + TASK_SECONDS
     while time.monotonic() < stop_at:
         now = timezone.now()
-        upload = claim(account_id, Operation.CONVERSIONS, now) or claim(account_id, Operation.ADJUSTMENTS, now)
+        upload = claim_test(account_id, now)
+        upload = upload or claim(account_id, Operation.CONVERSIONS, now)
+        upload = upload or claim(account_id, Operation.ADJUSTMENTS, now)
         if upload is None:
             break  # nothing due, or another worker came first
         send(upload)

@@ -8,7 +8,6 @@ import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from decimal import Decimal
 from zoneinfo import ZoneInfo
 
 from django.conf import settings
@@ -17,6 +16,7 @@ from django.urls import reverse
 
 from forwarding.errors import HOLDS, NO_ANSWER, Words, account_stop
 from forwarding.models import WAITING, Breaker, Delivery, Heartbeat, Hold, Kind, Status, Upload
+from forwarding.money import Money, add_money
 from forwarding.sending.claims import accounts_to_serve
 from forwarding.worker.heartbeats import SWEEP_HEARTBEAT
 from ingest.models import Event, Site
@@ -70,7 +70,7 @@ class Expiring:
 
     count: int
     first_at: datetime
-    values: dict[str, Decimal] = field(default_factory=dict)
+    values: Money = field(default_factory=dict)
     why: dict[str, int] = field(default_factory=dict)
 
     @property
@@ -112,8 +112,8 @@ def expiring(accounts: Sequence[AdAccount], now: datetime) -> dict[int, Expiring
         one = found.setdefault(account.pk, Expiring(0, row["first"]))
         one.count += row["number"]
         one.first_at = min(one.first_at, row["first"])
-        if row["currency"] and row["worth"]:
-            one.values[row["currency"]] = one.values.get(row["currency"], Decimal(0)) + row["worth"]
+        if row["worth"]:
+            add_money(one.values, row["currency"], row["worth"])
         title = (account_stop(account) or _row_words(row["hold_reason"])).title
         one.why[title] = one.why.get(title, 0) + row["number"]
     return found
@@ -339,7 +339,7 @@ def _plural(noun: str, count: int) -> str:
     return noun if count == 1 else f"{noun}s"
 
 
-def _sums(values: dict[str, Decimal]) -> list[str]:
+def _sums(values: Money) -> list[str]:
     return [f"{value:,.2f} {currency}" for currency, value in sorted(values.items())]
 
 

@@ -255,17 +255,19 @@ class _Ledger:
         """Take a cancellation back: the conversion waits again for what it waited for."""
         original = self.original
         original.status, original.skip_reason = Status.PENDING, ""
-        clicked = original.clicked_at or datetime.fromisoformat(original.conversion_time)
+        its_time = datetime.fromisoformat(original.conversion_time)
+        clicked = original.clicked_at or its_time
         click_ready = clicked + timedelta(seconds=settings.CLICK_SETTLE_SECONDS) if original.msclkid else self.now
+        time_ready = its_time + CLOCK_MARGIN if its_time > self.now else self.now
         match original.hold_reason:
             case Hold.BY_HAND | Hold.OPERATOR | Hold.GOAL_MISSING:
                 original.next_attempt_at = parked_until(original, self.now)
             case Hold.CONFIRMATION:
                 confirmed_by = original.created_at + original.event.site.confirm_wait
-                original.next_attempt_at = max(confirmed_by, click_ready, self.now)
+                original.next_attempt_at = max(confirmed_by, click_ready, time_ready)
             case _:
-                original.next_attempt_at = max(click_ready, self.now)
-                original.hold_reason = Hold.CLICK_SETTLING if click_ready > self.now else ""
+                original.next_attempt_at = max(click_ready, time_ready)
+                original.hold_reason = Hold.CLICK_SETTLING if click_ready > time_ready else ""
 
     def settle_corrections(self) -> list[Delivery]:
         """Give every open correction its fate; return those that changed."""
@@ -371,23 +373,13 @@ def record_adjusted(rows: Collection[UploadRow], now: datetime) -> list[Move]:
     moves = []
     for row in rows:
         original = originals[row.original_id or 0]
-        before = counted(original)
+        before = copy.copy(original)
         if row.kind == Kind.RETRACT:
             original.retracted_at = now
         else:
             original.restated_value = row.value
             original.currency = original.currency or row.currency
         original.changed_at = now
-        moves += [Move(before, before.status, None), Move(counted(original), None, original.status)]
+        moves += [Move(before, before.status, None), Move(original, None, original.status)]
     change_deliveries(originals.values(), ("restated_value", "retracted_at", "currency", "changed_at"))
     return moves
-
-
-def counted(original: Delivery) -> Delivery:
-    """Return the conversion with the value that counts for it now."""
-    effective = copy.copy(original)
-    if original.retracted_at is not None:
-        effective.value = Decimal(0)
-    elif original.restated_value is not None:
-        effective.value = original.restated_value
-    return effective

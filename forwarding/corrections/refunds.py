@@ -1,26 +1,27 @@
 """Refund events and adjustments meet the conversions of their orders, whichever of them came first.
 
-A refund event has one row per account from the start, which waits for its order. An adjustment has one row per
-conversion of its order, and none before there is one.
+A refund event has one row per account from the start, which waits for its order, and one more per further conversion of
+the order there. An adjustment has one row per conversion of its order, and none before there is one.
 """
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 
-from forwarding.corrections.adjusting import Statement, parked_until
+from forwarding.corrections.adjusting import Statement, parked_until, write_down
 from forwarding.models import NO_LANE, WAITING, Correction, Delivery, Hold, Kind, Said, Skip, Status
 from forwarding.rows.changing import change_deliveries
 from forwarding.rows.inserting import insert_deliveries
 from forwarding.rows.matching import matching, of_orders
 from forwarding.times import expires_at
-from ingest.models import REFUND_EVENT, Adjustment, AdjustmentType, Event, Source
+from ingest.models import Adjustment, AdjustmentType, Event, Source
 from integrations.conditions import parse_condition
 from integrations.models import AdAccount, GoalMapping
 
 _Order = tuple[int, str]  # an account and a transaction id
+_OWN_ROW = "refund:"  # begins the key of the row that a refund has in each account from the start
 
 
 def store_refunds(
@@ -52,7 +53,7 @@ def _refund_row(event: Event, account: AdAccount, mapping: GoalMapping | None, n
         account=account,
         event=event,
         kind=Kind.RETRACT if event.value is None else Kind.RESTATE,
-        dedupe_key=f"refund:{event.event_id}",
+        dedupe_key=f"{_OWN_ROW}{event.event_id}",
         transaction_id=event.transaction_id,
         goal=mapping.goal if mapping else None,
         goal_name=mapping.goal.name if mapping else "",
@@ -91,53 +92,69 @@ def _refund_line(event: Event, now: datetime) -> Correction:
     )
 
 
-def attach(orders: Collection[_Order], mappings: Mapping[tuple[int, str], GoalMapping], now: datetime) -> set[int]:
-    """Give the refunds of these orders their conversions; return the conversions whose ledger has a new line."""
+def attach(orders: Collection[_Order], now: datetime) -> set[int]:
+    """Let the refunds of these orders correct every conversion that stands for one; return those conversions.
+
+    A refund's own row takes the first of them, and each other one a row of its own. Which goal refunds are mapped to
+    does not matter: what is taken back is the order, wherever it went.
+    """
     if not orders:
         return set()
     its_rows = Delivery.objects.filter(pk__in=of_orders(orders))
-    is_waiting = Q(status__in=WAITING) | Q(skip_reason=Skip.NOT_FORWARDED)
-    loose = list(its_rows.exclude(kind=Kind.CONVERSION).filter(is_waiting, original=None))
-    if not loose:
+    refunds = list(_that_count(its_rows).select_related("correction").order_by("pk"))
+    if not refunds:
         return set()
     conversions: dict[_Order, list[Delivery]] = defaultdict(list)
     for row in its_rows.filter(kind=Kind.CONVERSION).order_by("pk"):
         conversions[row.account_id, row.transaction_id].append(row)
-    mapped = _mapped_goals(mappings)
-    attached = []
-    for row in loose:
+    loose = [row for row in refunds if row.original_id is None]
+    statements = []
+    for row in refunds:
         its = conversions[row.account_id, row.transaction_id]
-        original = _original_of(row, its, mapped[row.account_id])
-        if original is not None:
-            row.original = original
-            attached.append(original.pk)
-        elif its:
-            row.status, row.skip_reason = Status.SKIPPED, Skip.NOT_FORWARDED
-            row.hold_reason, row.next_attempt_at = "", None
-        row.changed_at = now
+        standing = _standing_first_delivered(its)
+        if row.original_id is None and its:
+            _give(row, standing, now)
+        statements += [_refund_statement(row, each) for each in standing if each.pk != row.original_id]
     change_deliveries(loose, ("original", "status", "skip_reason", "hold_reason", "next_attempt_at", "changed_at"))
-    return set(attached)
+    write_down(statements, now)
+    attached = {row.original_id for row in loose if row.original_id is not None}
+    return attached | {statement.original.pk for statement in statements}
 
 
-def _mapped_goals(mappings: Mapping[tuple[int, str], GoalMapping]) -> dict[int, set[int]]:
-    """Return the goals that conversions go to now, per account."""
-    mapped: dict[int, set[int]] = defaultdict(set)
-    for (account_id, event_name), mapping in mappings.items():
-        if event_name != REFUND_EVENT:
-            mapped[account_id].add(mapping.goal_id)
-    return mapped
+def _that_count(rows: QuerySet[Delivery]) -> QuerySet[Delivery]:
+    """Leave the rows of refunds that wait for a conversion of their order, or correct one already."""
+    is_waiting = Q(status__in=WAITING) | Q(skip_reason=Skip.NOT_FORWARDED)
+    corrects = Q(original__isnull=False) & ~Q(skip_reason=Skip.CALLED_OFF)
+    return rows.filter(is_waiting | corrects, dedupe_key__startswith=_OWN_ROW)
 
 
-def _original_of(refund: Delivery, conversions: Iterable[Delivery], mapped: Collection[int]) -> Delivery | None:
-    """Return the order's conversion of the goal that refunds are mapped to, else of one that nothing is mapped to now.
-
-    The latter went there before the mapping was changed. A conversion of another mapped goal is none of the refund's,
-    whichever of them comes first.
-    """
+def _standing_first_delivered(conversions: Iterable[Delivery]) -> list[Delivery]:
     standing = [row for row in conversions if not row.dedupe_key.startswith(NO_LANE)]
-    of_its_goal = [row for row in standing if row.goal_id == refund.goal_id]
-    of_old_goals = [row for row in standing if row.goal_id not in mapped]
-    return next(iter([*of_its_goal, *of_old_goals]), None)
+    return sorted(standing, key=lambda row: row.status != Status.DELIVERED)
+
+
+def _give(refund: Delivery, standing: Sequence[Delivery], now: datetime) -> None:
+    """Let a refund correct the first conversion that stands for its order; where none does, there is nothing to."""
+    if standing:
+        refund.original = standing[0]
+    else:
+        refund.status, refund.skip_reason = Status.SKIPPED, Skip.NOT_FORWARDED
+        refund.hold_reason, refund.next_attempt_at = "", None
+    refund.changed_at = now
+
+
+def _refund_statement(refund: Delivery, original: Delivery) -> Statement:
+    """Say the same of another conversion of the order: it went to two goals, such as before and after a new mapping."""
+    line = refund.correction
+    return Statement(
+        original=original,
+        key=f"refund-of:{original.pk}:{refund.dedupe_key.removeprefix(_OWN_ROW)}",
+        said=Said.REFUND,
+        value=line.value,
+        currency=line.currency,
+        occurred_at=line.occurred_at,
+        event_id=refund.event_id,
+    )
 
 
 def waiting_adjustments(events: Collection[Event]) -> list[Adjustment]:

@@ -24,6 +24,7 @@ from forwarding.corrections.adjusting import correct_by_hand, parked_until, sett
 from forwarding.errors import account_stop
 from forwarding.hands.rules import Action, Facts, WhyNot, moves_to, value_now, why_not
 from forwarding.models import WAITING, Delivery, Hold, Kind, Said, Skip, Status, dedupe_key
+from forwarding.money import Money, add_money
 from forwarding.planning.conversions import Settle, awaits_confirmation, wait
 from forwarding.planning.free_seconds import shift_to_free_seconds
 from forwarding.ringing import sweep_soon
@@ -73,7 +74,7 @@ class Tally:
     able: int = 0
     refused: Counter[WhyNot] = field(default_factory=Counter)
     # What those that it can be done to are worth before it, by currency.
-    values: dict[str, Decimal] = field(default_factory=dict)
+    values: Money = field(default_factory=dict)
     # How many a retry sends to another goal, or under its new name, by that name.
     moved: Counter[str] = field(default_factory=Counter)
     # How many stay until their account may send again, by what stops it.
@@ -97,7 +98,7 @@ class Tally:
     def _add_able(self, row: Delivery, facts: Facts) -> None:
         self.able += 1
         if (worth := value_now(row, facts)) is not None:
-            self.values[row.currency] = self.values.get(row.currency, Decimal(0)) + worth
+            add_money(self.values, row.currency, worth)
         if self.action is Action.RETRY and (goal := moves_to(row, facts)) is not None:
             self.moved[goal.name] += 1
         if (stop := account_stop(row.account)) is not None:
@@ -108,9 +109,14 @@ def preview(action: Action, deliveries: QuerySet[Delivery], now: datetime, value
     """Say what an action would do to these deliveries, changing nothing."""
     tally = Tally(action)
     for account_id, keys in _batches(deliveries, tally):
-        rows = _with_account(account_id, _rows(keys))
-        tally.add(judge(action, rows, set(listed_in_open_uploads([account_id])), now, value))
+        look_at(tally, account_id, keys, now, value)
     return tally
+
+
+def look_at(tally: Tally, account_id: int, keys: Sequence[int], now: datetime, value: Decimal | None = None) -> None:
+    """Add to a tally what its action would do to these deliveries of an account, changing nothing."""
+    rows = _with_account(account_id, _rows(keys))
+    tally.add(judge(tally.action, rows, set(listed_in_open_uploads([account_id])), now, value))
 
 
 def apply(
@@ -128,23 +134,25 @@ def apply(
     `value` is a restatement's new total; `scope` says in the audit log which rows were meant. What a crash leaves
     undone is done by doing it again: what was done is refused then as what it has become.
     """
-    wish = _Wish(action, actor, now, value, scope, by_staff)
+    wish = Wish(action, actor, now, value, scope, by_staff)
     tally = Tally(action)
     for account_id, keys in _batches(deliveries, tally):
-        _apply_to_batch(wish, account_id, keys, tally)
+        apply_to_batch(wish, account_id, keys, tally)
     if tally.able:
         sweep_soon()
     logger.info("User %s: %s of %s deliveries %s", actor and actor.pk, tally.able, tally.looked_at, action.done)
     return tally
 
 
-class _Wish(NamedTuple):
+class Wish(NamedTuple):
+    """What a person wants done: `apply` says what its parts are."""
+
     action: Action
     actor: User | None
     now: datetime
-    value: Decimal | None
-    scope: str
-    by_staff: bool
+    value: Decimal | None = None
+    scope: str = ""
+    by_staff: bool = False
 
 
 def judge(
@@ -227,7 +235,8 @@ def _with_account(account_id: int, rows: Iterable[Delivery]) -> list[Delivery]:
 
 
 @transaction.atomic
-def _apply_to_batch(wish: _Wish, account_id: int, keys: Sequence[int], tally: Tally) -> None:
+def apply_to_batch(wish: Wish, account_id: int, keys: Sequence[int], tally: Tally) -> None:
+    """Do it to up to BATCH deliveries of one account, and add to the tally what was done; one transaction."""
     on_their_way = lock_accounts([account_id])
     # What is on its way is not locked: whoever marks it holds such rows and may wait for the account.
     free = _rows([pk for pk in keys if pk not in on_their_way]).select_for_update(of=("self",), no_key=True)
@@ -241,7 +250,7 @@ def _apply_to_batch(wish: _Wish, account_id: int, keys: Sequence[int], tally: Ta
         _audit(wish, [one.row for one in able], before, after)
 
 
-def _change(wish: _Wish, able: Sequence[Judged]) -> "tuple[_Said, _Said]":
+def _change(wish: Wish, able: Sequence[Judged]) -> "tuple[_Said, _Said]":
     """Change when rows are sent, or whether; return what they were and what they are."""
     rows = [one.row for one in able]
     before = [copy.copy(row) for row in rows]
@@ -309,7 +318,7 @@ def _settle(action: Action, rows: Sequence[Delivery], now: datetime) -> list[Mov
     return settle(originals, now)
 
 
-def _correct(wish: _Wish, able: Sequence[Judged]) -> "tuple[_Said, _Said]":
+def _correct(wish: Wish, able: Sequence[Judged]) -> "tuple[_Said, _Said]":
     """Tell each conversion's ledger what a person said; return what they were worth and what they are now."""
     said = Said.RESTATE if wish.action is Action.RESTATE else Said.RETRACT
     worth: dict[str, Decimal] = {}
@@ -331,7 +340,7 @@ def _states(rows: Sequence[Delivery]) -> dict[str, int]:
     return dict(Counter(" ".join(filter(None, (row.status, row.skip_reason, row.hold_reason))) for row in rows))
 
 
-def _audit(wish: _Wish, rows: Sequence[Delivery], before: _Said, after: _Said) -> None:
+def _audit(wish: Wish, rows: Sequence[Delivery], before: _Said, after: _Said) -> None:
     account, one = rows[0].account, rows[0] if len(rows) == 1 else None
     details = {
         "account": account.account_id,

@@ -82,6 +82,7 @@ DUE = WhyNot("due already")
 PLACE_TAKEN = WhyNot("the new goal has the order, or its second, already")
 NOT_HELD = WhyNot("not held by a person or for review")
 HELD = WhyNot("held already")
+IS_TEST = WhyNot("a test, which is sent once")
 NOT_SENT = WhyNot("not sent yet, so it can be cancelled")
 CORRECTION = WhyNot("a correction itself")
 RETRACTED = WhyNot("retracted already")
@@ -113,6 +114,8 @@ def why_not(
 
     `value` is the new total of a restatement, None while it is not known. Reads `delivery.account` and `goal`.
     """
+    if delivery.is_test and delivery.kind == Kind.CONVERSION and not action.corrects:
+        return IS_TEST
     return _RULES[action](delivery, facts, now, value)
 
 

@@ -1,6 +1,7 @@
 """What a person reads before and after doing something to deliveries by hand. Pure; the rules are rules.py's."""
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import NamedTuple
 
@@ -19,8 +20,11 @@ class Line(NamedTuple):
     note: str = ""
 
 
-def forecast(tally: Tally, sums: Sums) -> list[Line]:
-    """Return what an action would do, the good first; `sums` writes money."""
+def forecast(tally: Tally, sums: Sums, others: str = "do it again for the others") -> list[Line]:
+    """Return what an action would do, the good first; `sums` writes money.
+
+    `others` is what becomes of those that were not looked at.
+    """
     lines = []
     if tally.able:
         can = "succeed" if tally.action is Action.RETRY else f"be {tally.action.done}"
@@ -35,7 +39,7 @@ def forecast(tally: Tally, sums: Sums) -> list[Line]:
         Line(_look(reason), f"{count:,} {refusal(tally.action, reason)}", reason.because) for reason, count in refused
     ]
     if not tally.is_all:
-        lines.append(Line("warn", f"Only the first {tally.looked_at:,} are looked at", "do it again for the others"))
+        lines.append(Line("warn", f"Only the first {tally.looked_at:,} are looked at", others))
     return lines
 
 
@@ -52,11 +56,17 @@ def refused_sentence(action: Action, reason: WhyNot) -> str:
 
 def outcome(tally: Tally) -> str:
     """Return what was done: "3 retried, 2 left as they were: delivered already"."""
-    done = f"{tally.able:,} {tally.action.done}"
-    if not tally.refused:
+    refused = Counter({reason.because: count for reason, count in tally.refused.items()})
+    return done_sentence(tally.action, tally.able, refused)
+
+
+def done_sentence(action: Action, changed: int, refused: Mapping[str, int]) -> str:
+    """Return what was done to how many, and why not to the others: `refused` counts them by reason."""
+    done = f"{changed:,} {action.done}"
+    if not refused:
         return done
-    left = tally.refused.total()
-    because = ", ".join(reason.because for reason, _ in tally.refused.most_common())
+    left = sum(refused.values())
+    because = ", ".join(reason for reason, _ in _most(refused))
     return f"{done}, {left:,} left as {'it was' if left == 1 else 'they were'}: {because}"
 
 
@@ -64,7 +74,7 @@ def _look(reason: WhyNot) -> str:
     return "warn" if reason.would_fail_again else "bad"
 
 
-def _most(counted: dict[str, int]) -> list[tuple[str, int]]:
+def _most(counted: Mapping[str, int]) -> list[tuple[str, int]]:
     return sorted(counted.items(), key=lambda pair: (-pair[1], pair[0]))
 
 

@@ -94,7 +94,10 @@ def _first_seen(wanted: Collection[_Key]) -> dict[_Key, datetime]:
 def _clicks_by(field: str, wanted: Collection[_Key]) -> _Sightings:
     rows = Click.objects.filter(pk__in=matching(Click, ("site_id", field), wanted, f"NOT ({field} = '')"))
     named = rows.values_list("site_id", field, "captured_at", "msclkid")
-    return _grouped(((site_id, said), _Sighting(at, msclkid, at)) for site_id, said, at, msclkid in named)
+    # The install page's test clicks are clicks of nobody's ad.
+    return _grouped(
+        ((site_id, said), _Sighting(at, msclkid, at)) for site_id, said, at, msclkid in named if is_click_id(msclkid)
+    )
 
 
 def _events_by(field: str, wanted: Collection[_Key]) -> _Sightings:

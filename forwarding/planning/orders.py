@@ -51,7 +51,7 @@ class Meeting:
 
     `new` are drafts to store, in order; `changed` stored conversions with other columns, `revalued` those that may have
     arrived and have another order value only; `statements` the backend's values that came after the browser's was
-    sent; `corrected` conversions whose ledger has lines; `refunded` orders with refunds that wait for a conversion.
+    sent; `corrected` conversions whose ledger has lines; `refunded` orders of which refunds or corrections are stored.
     """
 
     new: list[Delivery] = field(default_factory=list)
@@ -127,7 +127,7 @@ class _Host:
         self.meeting = Meeting()
         corrections = [row for row in stored if row.kind != Kind.CONVERSION]
         self.meeting.corrected = {row.original_id for row in corrections if row.original_id}
-        self.meeting.refunded = {(row.account_id, row.transaction_id) for row in corrections if not row.original_id}
+        self.meeting.refunded = {(row.account_id, row.transaction_id) for row in corrections}
 
     def receive(self, drafts: Sequence[Delivery]) -> Meeting:
         for draft in drafts:

@@ -14,16 +14,18 @@ from convultra import failpoints
 from forwarding.corrections.adjusting import settle, write_down
 from forwarding.corrections.refunds import adjustment_statements, attach, store_refunds, waiting_adjustments
 from forwarding.models import Delivery
-from forwarding.planning.click_resolution import resolve_clicks
+from forwarding.planning.click_resolution import FoundClick, resolve_clicks
 from forwarding.planning.conversions import Settle, draft
 from forwarding.planning.free_seconds import shift_to_free_seconds
 from forwarding.planning.orders import CHANGED_BY_MEETING, Meeting, meet
 from forwarding.rows.changing import change_deliveries
 from forwarding.rows.counts import Move, record_moves
+from forwarding.rows.event_days import record_arrivals
 from forwarding.rows.inserting import insert_deliveries
 from forwarding.rows.instances import stored_row
+from forwarding.rows.own_names import SiteName, admit
 from forwarding.rows.upload_rows import among
-from ingest.models import REFUND_EVENT, Adjustment, Event, Site
+from ingest.models import REFUND_EVENT, Adjustment, Event, Site, Source
 from integrations.models import AdAccount, GoalMapping
 
 PLAN_BATCH = 1000
@@ -35,6 +37,7 @@ _OF_EVENTS = [
 _Accounts = Mapping[int, Sequence[AdAccount]]
 _Order = tuple[int, str]  # an account and a transaction id
 _Mappings = Mapping[tuple[int, str], GoalMapping]
+_Clicks = Mapping[int, FoundClick]  # by event
 
 
 def plan_all(now: datetime, max_batches: int | None = None) -> int:
@@ -56,15 +59,29 @@ def plan_batch(now: datetime, limit: int = PLAN_BATCH) -> int:
         return 0
     accounts = _accounts_of({event.site_id for event in events} | {each.site_id for each in adjustments})
     mappings = _mappings_of(accounts)
+    own_names = admit(_names_of(events), _mapped_names(accounts, mappings), now)
     conversions = [event for event in events if event.name != REFUND_EVENT]
-    moves, refunded = _plan_conversions(conversions, accounts, mappings, now)
+    clicks = _clicks_of(conversions, accounts)
+    moves, refunded = _plan_conversions(conversions, clicks, accounts, mappings, now)
     failpoints.reach(failpoints.HALF_PLANNED)
     every = _with_removed(accounts)
     moves += _plan_corrections(events, adjustments, refunded, every, _mappings_of(every), now)
     Event.objects.filter(pk__in=among([event.pk for event in events])).update(planned_at=now)
     Adjustment.objects.filter(pk__in=among([each.pk for each in adjustments])).update(planned_at=now)
+    record_arrivals(events, {pk for pk, click in clicks.items() if click.msclkid}, own_names, now)
     record_moves(moves, now)  # once and last, as everywhere: who has the counts' rows waits for nobody
     return len(events) + len(adjustments)
+
+
+def plan_again(events: Sequence[Event], account: AdAccount, now: datetime) -> list[Move]:
+    """Plan events for one account that they have no row in; return what moves in the counts, to be recorded last.
+
+    Call it in a transaction that has locked the account's site. Reads `account.site`.
+    """
+    accounts = {account.site_id: [account]}
+    mappings = _mappings_of(accounts)
+    moves, refunded = _plan_conversions(events, _clicks_of(events, accounts), accounts, mappings, now)
+    return moves + _plan_corrections(events, [], refunded, accounts, mappings, now)
 
 
 def _next_events(limit: int) -> list[Event]:
@@ -98,12 +115,30 @@ def _mappings_of(accounts: _Accounts) -> _Mappings:
     return {(mapping.account_id, mapping.event_name): mapping for mapping in rows}
 
 
+def _names_of(events: Sequence[Event]) -> list[SiteName]:
+    """Return the names that are counted: tests are not."""
+    return [SiteName(event.site_id, event.name) for event in events if event.source != Source.TEST]
+
+
+def _mapped_names(accounts: _Accounts, mappings: _Mappings) -> set[SiteName]:
+    site_of = {account.pk: site_id for site_id, its in accounts.items() for account in its}
+    return {SiteName(site_of[account_id], name) for account_id, name in mappings}
+
+
+def _clicks_of(events: Collection[Event], accounts: _Accounts) -> _Clicks:
+    """Look for the clicks of events that are sent anywhere."""
+    return resolve_clicks(
+        [event for event in events if accounts.get(event.site_id)],
+        {site_id: its[0].site for site_id, its in accounts.items() if its},
+    )
+
+
 def _plan_conversions(
-    events: Sequence[Event], accounts: _Accounts, mappings: _Mappings, now: datetime
+    events: Sequence[Event], clicks: _Clicks, accounts: _Accounts, mappings: _Mappings, now: datetime
 ) -> tuple[list[Move], set[_Order]]:
-    """Return what moves in the counts, and the orders that have refunds without a conversion so far."""
+    """Return what moves in the counts, and the orders that were corrected before."""
     waits = Settle.from_settings()
-    meeting = meet(_drafts(events, accounts, mappings, now, waits), now, waits)
+    meeting = meet(_drafts(events, clicks, accounts, mappings, now, waits), now, waits)
     shift_to_free_seconds(meeting.seeking_seconds())
     _store(meeting)
     moves = [*(Move(row, None, row.status) for row in meeting.new), *meeting.moves()]
@@ -125,12 +160,13 @@ def _store(meeting: Meeting) -> None:
 
 
 def _drafts(
-    events: Sequence[Event], accounts: _Accounts, mappings: _Mappings, now: datetime, waits: Settle
+    events: Sequence[Event],
+    clicks: _Clicks,
+    accounts: _Accounts,
+    mappings: _Mappings,
+    now: datetime,
+    waits: Settle,
 ) -> list[Delivery]:
-    clicks = resolve_clicks(
-        [event for event in events if accounts.get(event.site_id)],
-        {site_id: its[0].site for site_id, its in accounts.items() if its},
-    )
     return [
         draft(event, account, mappings.get((account.pk, event.name)), clicks[event.pk], now, waits)
         for event in events
@@ -149,7 +185,7 @@ def _plan_corrections(
     """Let refunds and adjustments meet their conversions: those of this batch, and those that waited for its orders."""
     refunds = [event for event in events if event.name == REFUND_EVENT]
     store_refunds(refunds, accounts, mappings, now)
-    to_settle = attach(refunded | _orders(refunds, accounts), mappings, now)
+    to_settle = attach(refunded | _orders(refunds, accounts), now)
     to_correct = [*adjustments, *waiting_adjustments(events)] if events else adjustments
     statements = adjustment_statements(to_correct, accounts)
     write_down(statements, now)

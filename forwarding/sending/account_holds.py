@@ -28,8 +28,11 @@ STOPS_ACCOUNT = frozenset({*_HOLDS, WhatToDo.RECONNECT, WhatToDo.THROTTLE})
 logger = logging.getLogger(__name__)
 
 
-def note_served(account: AdAccount, taken: int) -> None:
-    """An answer about so many rows means that whatever held the account is gone. One statement, and often none."""
+def note_served(account: AdAccount, taken: int | None) -> None:
+    """An answer about so many rows means that whatever held the account is gone. One statement, and often none.
+
+    `taken` is what `after_call` wants: None for a test.
+    """
     changes: dict[str, object] = after_call(account, taken)
     if account.hold_reason:
         changes |= {"hold_reason": "", "held_until": None}
@@ -40,7 +43,7 @@ def note_served(account: AdAccount, taken: int) -> None:
     developer_token.note_success(account)
 
 
-def note_unserved(account: AdAccount, error: MicrosoftAdsError, taken: int, now: datetime) -> None:
+def note_unserved(account: AdAccount, error: MicrosoftAdsError, taken: int | None, now: datetime) -> None:
     """Count a call that Microsoft did not serve, and leave the account alone for a while after several in a row."""
     failed = account.failed_calls + 1
     changes: dict[str, object] = {"failed_calls": failed, **after_call(account, taken)}

@@ -13,7 +13,7 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
-from forwarding.models import WAITING, Delivery, Hold, Kind, Operation, Skip, Status, Upload
+from forwarding.models import WAITING, Delivery, Hold, Kind, Operation, Skip, Status, TestConversion, Upload
 from forwarding.rows.counts import Move, record_moves
 from forwarding.rows.frozen import listed_in_open_uploads
 from forwarding.rows.upload_rows import among
@@ -27,6 +27,10 @@ from ingest.models import ConfirmMode
 from integrations.models import AdAccount, Connection
 
 MAX_ROWS = 1000  # cm/applyofflineconversions
+# What asks us to leave Microsoft alone until its time is over.
+LEFT_ALONE = (Hold.THROTTLED, Hold.UNAVAILABLE)
+# A test that was not sent within this time is not sent any more: nobody waits for it at a page.
+TEST_PATIENCE = timedelta(minutes=5)
 # Our own word in the column of Microsoft's symbols: nothing was sent, its 90 days ran out here.
 EXPIRED_SYMBOL = "Expired"
 
@@ -52,6 +56,39 @@ def accounts_to_serve(now: datetime) -> list[int]:
     )
     wanted = ready.filter(Exists(due) | Exists(abandoned)).exclude(Exists(being_served))
     return list(wanted.order_by("pk").values_list("pk", flat=True)[: developer_token.accounts_at_once(now)])
+
+
+def claim_test(account_id: int, now: datetime) -> Upload | None:
+    """Open an upload of nothing but the account's next test conversion, so that the answer is about it alone.
+
+    None when no test waits, and while another call of the account is on its way: whoever made that comes here next.
+    """
+    if _next_test(account_id, now) is None:
+        return None
+    with transaction.atomic():
+        rows = AdAccount.objects.select_related("connection").select_for_update(of=("self",), no_key=True)
+        account = developer_token.with_refusals(rows).get(pk=account_id)
+        test = _next_test(account_id, now)
+        opened = Upload.objects.filter(account=account, finished_at__isnull=True, operation=Operation.CONVERSIONS)
+        if test is None or not may_send_test(account, now) or opened.exists():
+            return None
+        return _upload_of(account, Operation.CONVERSIONS, [test], now, is_test=True)
+
+
+def may_send_test(account: AdAccount, now: datetime) -> bool:
+    """Say whether a test may go out: also where access to the account was refused, which is what a test can tell.
+
+    Not while Microsoft wants to be left alone.
+    """
+    is_left_alone = account.held_until is not None and account.held_until > now and account.hold_reason in LEFT_ALONE
+    return account.is_active and account.paused_at is None and account.connection.is_usable and not is_left_alone
+
+
+def _next_test(account_id: int, now: datetime) -> int | None:
+    """Return the delivery of the account's oldest test that waits to be sent, and not for too long."""
+    waiting = TestConversion.objects.filter(account=account_id, created_at__gt=now - TEST_PATIENCE)
+    waiting = waiting.filter(delivery__status=Status.PENDING).order_by("created_at")
+    return waiting.values_list("delivery_id", flat=True).first()
 
 
 @transaction.atomic
@@ -88,7 +125,9 @@ def _is_free(abandoned: Upload) -> bool:
 
 
 def _newest_operation(account: AdAccount) -> str | None:
-    return Upload.objects.filter(account=account).order_by("-started_at").values_list("operation", flat=True).first()
+    """Return what the account's newest call carried. A test goes out beside the suspects and says nothing of them."""
+    uploads = Upload.objects.filter(account=account, is_test=False).order_by("-started_at")
+    return uploads.values_list("operation", flat=True).first()
 
 
 def _open(account: AdAccount, operation: Operation, now: datetime) -> Upload | None:
@@ -99,12 +138,19 @@ def _open(account: AdAccount, operation: Operation, now: datetime) -> Upload | N
         return None
     if len(listed) < most and _wait_for_company(listed, now):
         return None
+    return _upload_of(account, operation, listed, now)
+
+
+def _upload_of(
+    account: AdAccount, operation: Operation, listed: list[int], now: datetime, *, is_test: bool = False
+) -> Upload | None:
     if not developer_token.let_through(account, now):
         return None
     return Upload.objects.create(
         account=account,
         operation=operation,
         delivery_ids=listed,
+        is_test=is_test,
         lease_token=new_token(),
         started_at=now,
         leased_until=lease_end(now),
@@ -160,9 +206,13 @@ def expire(now: datetime, limit: int = MAX_ROWS) -> int:
     on_their_way = set(listed_in_open_uploads({row.account_id for row in found}))
     rows = [row for row in found if row.pk not in on_their_way]
     ended = {"next_attempt_at": None, "hold_reason": "", "changed_at": now}
+    expired = {"error_code": None, "error_symbol": EXPIRED_SYMBOL}
     orderless = Q(original=None) & ~Q(kind=Kind.CONVERSION)
     of_these = Delivery.objects.filter(pk__in=among([row.pk for row in rows]))
-    of_these.exclude(orderless).update(status=Status.FAILED, error_symbol=EXPIRED_SYMBOL, **ended)
+    of_these.exclude(orderless).update(status=Status.FAILED, **expired, **ended)
     of_these.filter(orderless).update(status=Status.SKIPPED, skip_reason=Skip.NOT_FORWARDED, **ended)
-    record_moves((Move(row, row.status, Status.FAILED) for row in rows), now)
+    moves = [Move(row, row.status, Status.FAILED) for row in rows]
+    for row in rows:
+        row.error_code, row.error_symbol = None, EXPIRED_SYMBOL
+    record_moves(moves, now)
     return len(rows)

@@ -10,7 +10,8 @@ from datetime import datetime, timedelta
 from django.conf import settings
 from django.db.models import F
 
-from forwarding.models import Attempt, Delivery, Hold, Status, Upload
+from forwarding.corrections.taking_back import take_back
+from forwarding.models import Attempt, Delivery, Hold, Kind, Status, Upload
 from forwarding.rows.counts import Move, record_moves
 from forwarding.rows.upload_rows import among
 from forwarding.sending.leases import new_token
@@ -45,6 +46,9 @@ def end_if_deadly(upload: Upload, now: datetime) -> bool:
 
     A row that is alone in it is set aside for a person. `upload.account` is locked.
     """
+    if _is_of_a_test(upload):
+        _end_test(upload, now)
+        return True
     account, rows, deaths = upload.account, len(upload.delivery_ids), upload.takeovers + 1
     verdict = after_death(rows, deaths, are_suspects=account.limited_rows is not None)
     if verdict is Next.AGAIN:
@@ -67,6 +71,24 @@ def mark_possibly_twice(delivery_ids: list[int]) -> None:
     Which of two rows without a click id it drops is documented nowhere (api notes 4.3).
     """
     Delivery.objects.filter(pk__in=among(delivery_ids), msclkid="", possibly_twice=False).update(possibly_twice=True)
+
+
+def _is_of_a_test(upload: Upload) -> bool:
+    tests = Delivery.objects.filter(pk__in=upload.delivery_ids, is_test=True, kind=Kind.CONVERSION)
+    return len(upload.delivery_ids) == 1 and tests.exists()
+
+
+def _end_test(upload: Upload, now: datetime) -> None:
+    """End the call of a test, which is sent once, whatever its worker had done: Microsoft may have it."""
+    upload.takeovers, upload.finished_at = upload.takeovers + 1, now
+    upload.error = "Its worker died over it."
+    upload.save(update_fields=["takeovers", "finished_at", "error"])
+    _note_unknown(upload, now)
+    Delivery.objects.filter(pk__in=upload.delivery_ids).update(
+        status=Status.FAILED, error_symbol=WORKER_DIED, error_message=upload.error, last_upload=upload
+    )
+    record_moves(take_back(upload.delivery_ids, now), now)
+    logger.error("Upload %s of a test was ended: %s", upload.public_id, upload.error)
 
 
 def _note_unknown(upload: Upload, now: datetime) -> None:

@@ -2,6 +2,8 @@
 
 Rows that Microsoft named in PartialErrors get their code, by index; the others are delivered. Without an answer about
 the rows none is delivered: they go out again, byte for byte. A worker whose lease has passed on writes nothing.
+
+A test conversion is sent once: whatever would let another row wait or go out again ends it.
 """
 
 import logging
@@ -16,14 +18,25 @@ from django.db.models import F
 
 from convultra import failpoints
 from forwarding.corrections.adjusting import record_adjusted
-from forwarding.models import MAX_MESSAGE_CHARS, MAX_SYMBOL_CHARS, Attempt, Delivery, Hold, Operation, Status, Upload
+from forwarding.corrections.taking_back import take_back
+from forwarding.models import (
+    MAX_MESSAGE_CHARS,
+    MAX_SYMBOL_CHARS,
+    WAITING,
+    Attempt,
+    Delivery,
+    Hold,
+    Operation,
+    Status,
+    Upload,
+)
 from forwarding.rows.counts import Move, record_moves
 from forwarding.rows.upload_rows import UploadRow, among
 from forwarding.sending.account_holds import hold, hold_account, note_served, note_unserved
 from forwarding.sending.dead_workers import mark_possibly_twice
 from forwarding.sending.lira import has_another_name
 from forwarding.sending.poison import Next, after_fault, half, small
-from forwarding.sending.retry import SAME_TURN, Verdict, Waits, after_no_answer, after_refusal
+from forwarding.sending.retry import FAILED, SAME_TURN, Verdict, Waits, after_no_answer, after_refusal
 from forwarding.sending.small_calls import look_among
 from forwarding.sending.unserved import is_unserved, may_be_one_rows_doing, said_by
 from integrations.microsoft_ads.errors import MicrosoftAdsError, TokenError, WhatToDo, urgency
@@ -72,15 +85,17 @@ def record_answer(
             tracking_id=answer.tracking_id,
             accepted=len(deliveries) - len(refused),
             refused=len(refused),
-            answer=answer.body if refused else "",
+            # Of a plain success nothing is kept, but for a test: somebody reads it.
+            answer=answer.body if refused or any(row.is_sent_once for row in deliveries) else "",
         )
         if not is_ours:
             return False
         stop = _stop_of_all(refused, len(deliveries))
         if stop is not None:
             hold_account(upload.account, stop, None, now)
+            record_moves(_mark_refused([pair for pair in refused if pair[0].is_sent_once], upload, now), now)
             return True
-        note_served(upload.account, len(deliveries))
+        note_served(upload.account, _off_the_queue(deliveries))
         named = {delivery.pk for delivery, _ in refused}
         taken = [delivery for delivery in deliveries if delivery.pk not in named]
         moves = _mark_delivered(taken, upload, now)
@@ -119,8 +134,15 @@ def record_failure(
             moves = _narrow_down(upload, deliveries, error, now)
         else:
             hold_account(upload.account, error.what_to_do, error, now)
+            once = [row for row in deliveries if row.is_sent_once]
+            moves = _mark(once, FAILED, said_by(error), Attempt.Outcome.REFUSED, upload, now)
         record_moves(moves, now)
     return True
+
+
+def _off_the_queue(deliveries: Sequence[UploadRow]) -> int | None:
+    """Return how many rows a call took off the queue; None for a test's, which stands in none and goes out alone."""
+    return None if any(row.is_sent_once for row in deliveries) else len(deliveries)
 
 
 def _stop_of_all(refused: Sequence[tuple[UploadRow, ItemError]], rows: int) -> WhatToDo | None:
@@ -143,7 +165,7 @@ def _mark_unserved(
     if error.outcome_unknown:
         outcome = Attempt.Outcome.UNKNOWN
         mark_possibly_twice([row.pk for row in deliveries if not row.msclkid])
-    note_unserved(upload.account, error, len(deliveries), now)
+    note_unserved(upload.account, error, _off_the_queue(deliveries), now)
     if may_be_one_rows_doing(error):
         is_unknown = error.what_to_do is WhatToDo.UNKNOWN
         verdict = after_fault(
@@ -182,7 +204,7 @@ def _narrow_down(
     thousand costs 21 calls at most.
     """
     account, rows = upload.account, len(deliveries)
-    note_served(account, rows)
+    note_served(account, _off_the_queue(deliveries))
     if rows > 1:
         look_among(account, rows, half(rows))
         return []
@@ -224,7 +246,9 @@ def _mark_delivered(deliveries: Sequence[UploadRow], upload: Upload, now: dateti
         last_upload=upload,
         changed_at=now,
     )
-    return [Move(row, row.status, Status.DELIVERED) for row in deliveries]
+    tests = [row.pk for row in deliveries if row.is_sent_once]
+    taken_back = take_back(tests, now) if tests else []
+    return [*(Move(row, row.status, Status.DELIVERED) for row in deliveries), *taken_back]
 
 
 def _mark_refused(
@@ -287,6 +311,27 @@ def _mark(
     upload: Upload,
     now: datetime,
 ) -> list[Move]:
+    """Mark rows that fared alike, but for tests that would wait or go out again: those end here."""
+    once = [row for row in deliveries if row.is_sent_once and verdict.status in WAITING]
+    if once:
+        others = [row for row in deliveries if row not in once]
+        moves = _mark_all(once, FAILED, error, outcome, upload, now)
+        if outcome is Attempt.Outcome.UNKNOWN:
+            moves += take_back([row.pk for row in once], now)
+        return moves + _mark_all(others, verdict, error, outcome, upload, now)
+    return _mark_all(deliveries, verdict, error, outcome, upload, now)
+
+
+def _mark_all(
+    deliveries: Sequence[UploadRow],
+    verdict: Verdict,
+    error: ItemError,
+    outcome: Attempt.Outcome,
+    upload: Upload,
+    now: datetime,
+) -> list[Move]:
+    if not deliveries:
+        return []
     said = {
         "error_code": error.code,
         "error_symbol": error.symbol[:MAX_SYMBOL_CHARS],
@@ -305,4 +350,8 @@ def _mark(
     Attempt.objects.bulk_create(
         Attempt(delivery_id=row.pk, upload=upload, outcome=outcome, created_at=now, **said) for row in deliveries
     )
+    if verdict.status == Status.FAILED:  # it is counted under its error
+        deliveries = [
+            row._replace(error_code=error.code, error_symbol=error.symbol[:MAX_SYMBOL_CHARS]) for row in deliveries
+        ]
     return [Move(row, row.status, verdict.status) for row in deliveries]

@@ -13,12 +13,12 @@ def look_among(account: AdAccount, suspects: int, at_once: int) -> None:
     account.save(update_fields=["batch_limit", "limited_rows"])
 
 
-def after_call(account: AdAccount, taken: int) -> dict[str, object]:
-    """Return what changes in the account's columns once a call took so many rows off the queue.
+def after_call(account: AdAccount, taken: int | None) -> dict[str, object]:
+    """Return what changes in the account's columns once a call took so many rows off the queue; None was beside it.
 
     A call below its limit was the last of the queue, so the next one may be whole again, too.
     """
-    if account.batch_limit is None:
+    if account.batch_limit is None or taken is None:
         return {}
     left = None if account.limited_rows is None else account.limited_rows - taken
     if taken < account.batch_limit or (left is not None and left <= 0):

@@ -5,7 +5,7 @@ from datetime import timedelta
 from django import template
 from django.utils import timezone
 
-from forwarding.operations import MAX_COUNTED, Operations, operations_at
+from forwarding.operations import MAX_COUNTED, LastHour, Operations, last_hour, operations_at
 
 register = template.Library()
 
@@ -14,6 +14,24 @@ register = template.Library()
 def operations_now() -> Operations:
     """Return how forwarding stands now."""
     return operations_at(timezone.now())
+
+
+@register.simple_tag
+def operations_lately() -> LastHour:
+    """Return what the calls of the last hour brought."""
+    return last_hour(timezone.now())
+
+
+@register.filter
+def share(part: int, whole: int) -> str:
+    """Write a share in per cent with one decimal; a dash of nothing."""
+    return f"{part * 100 / whole:.1f}%" if whole else "–"
+
+
+@register.filter
+def milliseconds(seconds: float) -> str:
+    """Write a duration of seconds as `412 ms` or `2.1 s`."""
+    return f"{seconds:.1f} s" if seconds >= 1 else f"{seconds * 1000:.0f} ms"
 
 
 @register.filter

@@ -240,6 +240,25 @@ class TestOperations(StaffTestCase):
         for text in ("oldest 5 min", "Waits an hour after the click", "1 upload to take over"):
             self.assertContains(page, text)
 
+    def test_the_last_hour_is_told_with_who_was_refused_most_and_why(self) -> None:
+        self.refused("HP-2")
+        Upload.objects.filter(tracking_id="tracking-HP-2").update(
+            started_at=timezone.now() - timedelta(minutes=5), accepted=9, refused=1, seconds=0.412, http_status=200
+        )
+        page = self.page()
+        for text in (
+            "90.0% success",
+            "412 ms",
+            "0.0% rate limited",
+            "1 refused in the last hour",
+            "Goal not found (5606)",
+        ):
+            self.assertContains(page, text)
+
+    def test_the_last_hour_is_not_the_hour_before(self) -> None:
+        Upload.objects.update(started_at=timezone.now() - timedelta(minutes=61), accepted=9, refused=1)
+        self.assertNotContains(self.page(), "refused in the last hour")
+
     def test_a_worker_that_went_away_is_told(self) -> None:
         self.assertContains(self.page(), "Nothing has ever swept")
         Heartbeat.objects.create(name="sweep", beat_at=timezone.now() - timedelta(minutes=4))

@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 from typing import Any
+from unittest import skipUnless
 
 from django.conf import settings
 from django.db import connection
@@ -87,6 +88,16 @@ class TestClaim(ClaimTestCase):
         self.assertIsNone(self.claim())
         self.assertEqual(accounts_to_serve(NOW), [])
 
+    def test_a_test_that_was_sent_since_does_not_take_the_suspects_turn(self) -> None:
+        self.due(1)
+        AdAccount.objects.update(batch_limit=1, limited_rows=3)
+        for operation, is_test in ((Operation.ADJUSTMENTS, False), (Operation.CONVERSIONS, True)):
+            Upload.objects.create(
+                account=self.account, operation=operation, is_test=is_test, delivery_ids=[], leased_until=NOON,
+                started_at=NOON + is_test * SECOND, finished_at=NOON,
+            )  # fmt: skip
+        self.assertIsNone(self.claim())
+
     def test_a_call_of_conversions_carries_no_adjustment(self) -> None:
         conversion, adjustment = self.due(2)
         Delivery.objects.filter(pk=adjustment).update(kind=Kind.RESTATE)
@@ -94,7 +105,7 @@ class TestClaim(ClaimTestCase):
 
 
 class TestIndexes(ClaimTestCase):
-    def plan_of(self, rows: QuerySet[Delivery]) -> str:
+    def plan_of(self, rows: "QuerySet[Delivery] | QuerySet[Upload]") -> str:
         """Return how the database would find the rows, were the table too long to be read through."""
         if connection.vendor == "postgresql":
             with connection.cursor() as cursor:
@@ -106,6 +117,11 @@ class TestIndexes(ClaimTestCase):
         self.assertIn("delivery_due", self.plan_of(due[:1000]))
         last_days = due.filter(expires_at__gt=NOW, expires_at__lte=NOW + LAST_DAYS).order_by("expires_at", "pk")
         self.assertRegex(self.plan_of(last_days[:1000]), "delivery_expiring|delivery_due")
+
+    @skipUnless(connection.vendor == "postgresql", "SQLite does not look into parameters, so no condition is proven")
+    def test_calls_that_failed_cost_the_newest_accepted_nothing(self) -> None:
+        accepted = Upload.objects.filter(account=self.account, accepted__gt=0).order_by("-started_at")
+        self.assertIn("upload_newest_accepted", self.plan_of(accepted[:1]))
 
     def test_history_costs_a_sweep_nothing(self) -> None:
         self.assertIn("delivery_expiring", self.plan_of(Delivery.objects.too_old(NOW)[:1000]))

@@ -178,6 +178,17 @@ class TestRenamedGoal(RoadTestCase):
         wait = (row.next_attempt_at or timezone.now()) - timezone.now()
         self.assertEqual((row.hold_reason, round(wait / timedelta(hours=1))), (Hold.CLICK_SETTLING, 1))
 
+    def test_a_conversion_dated_ahead_keeps_its_time_when_the_goal_is_back(self) -> None:
+        tomorrow = timezone.now() + timedelta(hours=20)
+        self.post(purchase(occurred_at=tomorrow.isoformat()))
+        plan_all(timezone.now())
+        planned = Delivery.objects.get().next_attempt_at
+        for status in ("Paused", "Active"):
+            self.microsoft.control("goals", {"id": GOAL_ID, "status": status})
+            read_goals(self.account, timezone.now())
+        self.assertEqual(Delivery.objects.get().next_attempt_at, planned)
+        self.assertGreater(planned or tomorrow, tomorrow)
+
     def test_the_goals_of_a_sign_in_that_needs_a_person_are_not_read(self) -> None:
         AdAccount.objects.update(next_sync_at=timezone.now())
         Connection.objects.update(status=Connection.Status.NEEDS_RECONNECT)

@@ -6,7 +6,7 @@ from typing import Any
 from unittest import mock
 
 from django.db import connection
-from django.db.models import QuerySet
+from django.db.models import QuerySet, Sum
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
@@ -71,8 +71,8 @@ class HandsTestCase(RoadTestCase):
         return rows
 
     def _roll_up(self) -> dict[tuple[str, str], tuple[int, Decimal]]:
-        rows = DailyCount.objects.exclude(count=0, value=0)
-        return {(row.status, row.goal_name): (row.count, row.value) for row in rows}
+        rows = DailyCount.objects.exclude(count=0, value=0).values_list("status", "goal_name").order_by()
+        return {tuple(key): (n, worth) for *key, n, worth in rows.annotate(Sum("count"), Sum("value"))}
 
     def assert_refused(self, tally: Tally, reason: WhyNot) -> None:
         self.assertEqual((tally.able, dict(tally.refused)), (0, {reason: 1}))

@@ -10,6 +10,7 @@ from django.test.utils import CaptureQueriesContext
 from forwarding.models import ClickSource, DailyCount, Delivery, Skip, Status
 from forwarding.planning.free_seconds import MAX_SHIFT_SECONDS
 from forwarding.planning.planner import plan_all, plan_batch
+from ingest.click_ids import new_test_click_id
 from ingest.models import Click, Event
 from integrations.models import GoalMapping
 from tests.cast import CLICK_ID, NOON, CastTestCase, make_account, make_goal, make_site, store_event
@@ -65,6 +66,8 @@ class TestPlanning(CastTestCase):
 
     def test_the_queries_do_not_grow_with_the_events(self) -> None:
         counts = []
+        store_event(self.site)
+        plan_batch(NOON)  # a name that comes for the first time is written down
         for events in (2, 25):
             for number in range(events):
                 fields = {"visitor_id": f"v{number}", "external_id": f"x{number}", "transaction_id": uuid.uuid4().hex}
@@ -137,6 +140,18 @@ class TestClickResolution(CastTestCase):
         land(self, OTHER_CLICK, 180, visitor_id="v1")
         event = store_event(self.site, msclkid="Example-123", visitor_id="v1")
         self.assertEqual(self.found(event), (OTHER_CLICK, ClickSource.VISITOR))
+
+    def test_the_install_pages_test_click_is_never_used(self) -> None:
+        test_click = new_test_click_id(NOON)
+        land(self, OTHER_CLICK, 180, visitor_id="v1")
+        land(self, test_click, 170, visitor_id="v1")
+        event = store_event(self.site, msclkid=test_click, visitor_id="v1")
+        self.assertEqual(self.found(event), (OTHER_CLICK, ClickSource.VISITOR))
+
+    def test_an_event_with_a_test_click_lends_it_to_nobody(self) -> None:
+        before = NOON - timedelta(hours=4)
+        store_event(self.site, "lead", occurred_at=before, msclkid=new_test_click_id(NOON), transaction_id="T")
+        self.assertEqual(self.found(store_event(self.site, msclkid="", transaction_id="T")), ("", ""))
 
     def test_the_newest_click_before_the_conversion_wins(self) -> None:
         for minutes, click_id in ((300, CLICK_ID), (180, OTHER_CLICK), (30, "f" * 32)):

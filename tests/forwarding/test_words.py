@@ -69,6 +69,11 @@ class TestWords(SimpleTestCase):
             number = int(code) if code.isdigit() else None
             self.assertEqual(words_for(number, "" if code.isdigit() else code).title, title)
 
+    def test_what_only_making_a_goal_is_refused_for_is_no_filter_of_conversions(self) -> None:
+        codes = {code for code, _ in filterable_codes()}
+        self.assertTrue(codes.isdisjoint({"5317", "5326", "5327"}))
+        self.assertIn("5604", codes)
+
     def test_every_kind_of_stop_is_named(self) -> None:
         stops = {
             "Account was removed": an_account(is_active=False),
@@ -101,7 +106,9 @@ class TestGoalNotFound(SimpleTestCase):
         self.assertIn("no longer exists", self.cause_with(goal(gone_at=NOON)))
 
     def test_a_paused_goal_is_said_to_be(self) -> None:
-        self.assertIn("is paused", self.cause_with(goal(status="Paused")))
+        words = explain(a_delivery(error_code=5606, goal=goal(status="Paused")))
+        assert words is not None
+        self.assertEqual((words.title, words.page), ("The goal “Trade Lead” is paused", "mapping"))
 
     def test_a_goal_that_looks_right_gets_the_general_words(self) -> None:
         self.assertIn("renamed, deleted, or is of another type", self.cause_with(goal()))

@@ -1,0 +1,242 @@
+"""Which deliveries of an account a filter means. Forward Logs, its export and its bulk actions read the same one.
+
+A filter means conversions; a correction belongs to the conversion that it corrects. Nothing here counts rows or puts
+them in order: `forwarding/stretches.py` walks along them.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+from django import forms
+from django.db.models import Case, F, OuterRef, Q, QuerySet, Subquery, When
+
+from forwarding.models import Attempt, Delivery, Kind, Skip, Status
+from ingest.models import MAX_ID_CHARS
+from integrations.models import MAX_GOAL_NAME_CHARS, AdAccount
+
+MAX_FOUND = 1000  # an upload, the largest thing that one search finds, has no more
+DEFAULT_PERIOD = "7"
+EVER = "all"
+PERIODS = [
+    ("1", "Today (UTC)"),
+    ("7", "Last 7 days"),
+    ("30", "Last 30 days"),
+    ("90", "Last 90 days"),
+    (EVER, "Any time"),
+]
+UNCORRECTED, ADJUSTED, WITHOUT_ORDER, TESTS = "conversion", "adjusted", "loose", "test"
+KINDS = [
+    ("", "All kinds"),
+    (UNCORRECTED, "Conversions without a correction"),
+    (ADJUSTED, "Restated or retracted"),
+    (Kind.RESTATE.value, "Restated"),
+    (Kind.RETRACT.value, "Retracted"),
+    (WITHOUT_ORDER, "Refunds without their order"),
+    (TESTS, "Tests"),
+]
+# What may carry an error: what was delivered has none, and what was not forwarded has a reason instead.
+WITH_ERRORS = (Status.FAILED, Status.RETRYING, Status.PENDING)
+# Microsoft's code or our symbol; errors that are told in the same words are asked for together: 5605-5606.
+_ERROR = r"(?:[0-9]{1,9}|[A-Za-z][A-Za-z0-9]{0,99})"
+_TOGETHER, MAX_TOGETHER = "-", 20
+FIRST_DAY, LAST_DAY = date(2000, 1, 1), date(2100, 1, 1)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a filter asks for; empty means no such limit.
+
+    `since` is the first moment of its time, `until` the first after it. `statuses` narrow it further, to what an
+    action can be done to.
+    """
+
+    status: str = ""
+    since: datetime | None = None
+    until: datetime | None = None
+    goal: str = ""
+    error: str = ""
+    reason: str = ""
+    kind: str = ""
+    search: str = ""
+    statuses: Sequence[str] = ()
+
+    @property
+    def errors(self) -> Sequence[str]:
+        """Return the codes and symbols that are asked for, none for any."""
+        return self.error.split(_TOGETHER) if self.error else ()
+
+
+class FilterForm(forms.Form):
+    """A filter as an address writes it. What makes no sense is left out."""
+
+    status = forms.ChoiceField(choices=[("", "All"), *Status.choices], required=False)
+    period = forms.ChoiceField(choices=[("", ""), *PERIODS], required=False)
+    since = forms.DateField(input_formats=["%Y-%m-%d"], required=False)
+    until = forms.DateField(input_formats=["%Y-%m-%d"], required=False)
+    goal = forms.CharField(max_length=MAX_GOAL_NAME_CHARS, required=False, strip=False)
+    error = forms.RegexField(rf"^{_ERROR}(?:{_TOGETHER}{_ERROR}){{0,{MAX_TOGETHER - 1}}}\Z", required=False)
+    # Why something was not forwarded.
+    reason = forms.ChoiceField(choices=[("", ""), *Skip.choices], required=False)
+    kind = forms.ChoiceField(choices=KINDS, required=False)
+    q = forms.CharField(max_length=MAX_ID_CHARS, required=False)
+
+    def clean_since(self) -> date | None:
+        """Refuse a year that is still being typed."""
+        return self._day("since")
+
+    def clean_until(self) -> date | None:
+        """Refuse a year that is still being typed."""
+        return self._day("until")
+
+    def value(self, name: str) -> str:
+        """Return what a field asks for, "" when it asks for nothing or for nonsense."""
+        self.is_valid()
+        return str(self.cleaned_data.get(name) or "")
+
+    @property
+    def default_period(self) -> str:
+        """Return the period in force where none is chosen: seven days, or any time beside a search or dates."""
+        return EVER if self.value("q") or self.value("since") or self.value("until") else DEFAULT_PERIOD
+
+    @property
+    def period_chosen(self) -> str:
+        """Return the period in force."""
+        return self.value("period") or self.default_period
+
+    def wanted(self, now: datetime, zone: ZoneInfo) -> Wanted:
+        """Return what is asked for. A period begins at a midnight of UTC, like the days of the counts; dates are the
+        site's.
+        """
+        self.is_valid()
+        first, last = self.cleaned_data.get("since"), self.cleaned_data.get("until")
+        begins = [] if first is None else [_midnight(first, zone)]
+        if self.period_chosen != EVER:
+            days = timedelta(days=int(self.period_chosen) - 1)
+            begins.append(_midnight(now.astimezone(UTC).date() - days, ZoneInfo("UTC")))
+        return Wanted(
+            status=self.value("status"),
+            since=max(begins, default=None),
+            until=None if last is None else _midnight(last + timedelta(days=1), zone),
+            goal=self.value("goal"),
+            error=self.value("error"),
+            reason=self.value("reason"),
+            kind=self.value("kind"),
+            search=self.value("q"),
+        )
+
+    def _day(self, name: str) -> date | None:
+        day: date | None = self.cleaned_data[name]
+        if day is not None and not FIRST_DAY <= day <= LAST_DAY:
+            raise forms.ValidationError("This is no day of ours.")
+        return day
+
+
+def together(errors: Sequence[str]) -> str:
+    """Write errors that are asked for at once as an address does."""
+    return _TOGETHER.join(errors)
+
+
+def lanes(wanted: Wanted) -> Sequence[str]:
+    """Return the statuses whose rows an index keeps apart, if that is all that is asked for; [""] for any status."""
+    statuses = _statuses(wanted)
+    return [""] if wanted.search or not statuses or Status.DELIVERED in statuses else statuses
+
+
+def of_lane(account: AdAccount, wanted: Wanted, lane: str) -> "QuerySet[Delivery]":
+    """Return the rows that an index of their moments leads to: nothing but account, status and time is asked."""
+    rows: QuerySet[Delivery] = Delivery.objects.filter(account=account)
+    if lane:
+        rows = rows.filter(status=lane)
+    if wanted.search:
+        # Whoever looks for one order wants it whatever became of it, so a search lists what was not forwarded too.
+        rows = rows.filter(pk__in=_found(account, wanted.search))
+    if wanted.since is not None:
+        rows = rows.filter(created_at__gte=wanted.since)
+    return rows if wanted.until is None else rows.filter(created_at__lt=wanted.until)
+
+
+def narrowed(rows: "QuerySet[Delivery]", wanted: Wanted, lane: str) -> "QuerySet[Delivery]":
+    """Keep of a lane's rows those that the filter means."""
+    statuses = _statuses(wanted)
+    if statuses and not lane:
+        rows = rows.filter(status__in=statuses)
+    elif not statuses and not wanted.search and wanted.kind != WITHOUT_ORDER:
+        rows = rows.exclude(status=Status.SKIPPED)
+    if wanted.goal:
+        rows = rows.filter(goal_name=wanted.goal)
+    if wanted.reason:
+        rows = rows.filter(skip_reason=wanted.reason)
+    if wanted.errors:
+        codes = [int(error) for error in wanted.errors if error.isdigit()]
+        symbols = [error for error in wanted.errors if not error.isdigit()]
+        rows = rows.filter(Q(error_code__in=codes) | Q(error_symbol__in=symbols))
+    return _of_kind(rows, wanted)
+
+
+def _statuses(wanted: Wanted) -> Sequence[str]:
+    if wanted.status:
+        return [wanted.status]
+    if wanted.reason:
+        return [Status.SKIPPED]
+    return wanted.statuses or (WITH_ERRORS if wanted.error else ())
+
+
+def _of_kind(rows: "QuerySet[Delivery]", wanted: Wanted) -> "QuerySet[Delivery]":
+    if wanted.kind == WITHOUT_ORDER:
+        return rows.filter(original=None).exclude(kind=Kind.CONVERSION)
+    if wanted.kind == TESTS:
+        return rows.filter(kind=Kind.CONVERSION, is_test=True)
+    if not wanted.search:
+        # Tests are in no count, so they are in no list but their own: what a page counts is what it lists.
+        rows = rows.filter(kind=Kind.CONVERSION, is_test=False)
+    if not wanted.kind:
+        return rows
+    corrections = Delivery.objects.filter(original=OuterRef("pk")).exclude(status=Status.SKIPPED)
+    if wanted.kind in (UNCORRECTED, ADJUSTED):
+        rows, asked = rows.filter(kind=Kind.CONVERSION), corrections.exclude(kind=Kind.CONVERSION)
+    else:
+        asked = corrections.filter(kind=wanted.kind)
+    # Asked row by row: of EXISTS, PostgreSQL makes a join with the corrections of everybody.
+    return rows.alias(one=Subquery(asked.values("pk")[:1])).filter(one__isnull=wanted.kind == UNCORRECTED)
+
+
+def _found(account: AdAccount, text: str) -> list[int]:
+    """Return the deliveries that an id of any kind leads to: one indexed query per kind, united, never an OR.
+
+    A correction leads to its conversion.
+    """
+    mine = Delivery.objects.filter(account=account)
+    roads: list[QuerySet[Delivery]] = [
+        mine.filter(transaction_id=text),
+        # Kept as it came and compared without case: ids come in both.
+        mine.filter(msclkid__in={text, text.lower(), text.upper()} - {""}),
+        mine.filter(event__site_id=account.site_id, event__event_id=text),
+    ]
+    if guid := _guid(text):
+        uploads = account.uploads.exclude(tracking_id="")
+        uploads = uploads.filter(tracking_id__in={text, str(guid), str(guid).upper()})
+        roads += [
+            mine.filter(public_id=guid),
+            mine.filter(last_upload__in=uploads.values("pk")),
+            mine.filter(pk__in=Attempt.objects.filter(upload__in=uploads.values("pk")).values("delivery_id")),
+        ]
+    is_shown_elsewhere = Q(original__isnull=False) & ~Q(kind=Kind.CONVERSION)
+    shown = Case(When(is_shown_elsewhere, then=F("original_id")), default=F("pk"))
+    # Each road ends by itself: an id that millions share, such as "undefined", is not read to its end to be united.
+    ends = (mine.filter(pk__in=road.order_by().values("pk")[:MAX_FOUND]) for road in roads)
+    first, *others = (end.order_by().annotate(shown=shown).values_list("shown", flat=True) for end in ends)
+    return list(first.union(*others)[:MAX_FOUND])
+
+
+def _guid(text: str) -> UUID | None:
+    try:
+        return UUID(text)
+    except ValueError:
+        return None
+
+
+def _midnight(day: date, zone: ZoneInfo) -> datetime:
+    return datetime.combine(day, time.min, zone).astimezone(UTC)
