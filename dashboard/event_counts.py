@@ -2,23 +2,32 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
-from django.db.models import Count, Q, QuerySet
+from django.db.models import Count, Q, QuerySet, Sum
 
+from forwarding.models import EventDay
 from ingest.models import Event, Site
 
 # Busy sites have more in 30 days than a page may count.
 EVENTS_LOOKED_AT = 10_000
 LOOKED_BACK = timedelta(days=30)
+# More than a page can show; what is sent under so many names is no list of events.
+MAX_NAMES = 500
 
 
 def seen_in_30_days(site: Site, now: datetime) -> dict[str, str]:
-    """Return how often each event name came, in words; of busy sites the newest 10,000 events are looked at."""
-    rows = _newest(site, now).values_list("name")
-    counts = dict(rows.annotate(count=Count("pk")))
-    of = "in 30 days" if sum(counts.values()) < EVENTS_LOOKED_AT else f"of the newest {EVENTS_LOOKED_AT:,}"
-    return {name: f"{count:,} {of}" for name, count in counts.items()}
+    """Return how often each event name came, in words, and how many with a click; the most frequent names.
+
+    OTHER_NAMES stands among them where a site has sent more names than have rows of their own.
+    """
+    days = EventDay.objects.filter(site=site, day__gte=(now - LOOKED_BACK).astimezone(UTC).date())
+    names = days.values_list("name").annotate(came=Sum("count"), clicked=Sum("with_click")).order_by("-came", "name")
+    return {name: _in_words(came, clicked) for name, came, clicked in names[:MAX_NAMES] if came > 0}
+
+
+def _in_words(came: int, clicked: int) -> str:
+    return f"{came:,} in 30 days" + (f", {clicked:,} with a Microsoft click" if clicked else "")
 
 
 @dataclass(frozen=True)

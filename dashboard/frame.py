@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping
 from typing import NamedTuple
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from urllib.parse import urlencode
+from zoneinfo import ZoneInfo
 
 from django.http import HttpRequest
 from django.urls import NoReverseMatch, reverse
@@ -10,7 +11,8 @@ from django.utils import timezone
 
 from dashboard import guards, wording
 from dashboard.health import account_health, with_health
-from ingest.models import Membership, Role, Site
+from forwarding.times import zone_named
+from ingest.models import Organisation, Role, Site
 from integrations.models import AdAccount
 
 SITES_IN_SWITCHER = 12
@@ -24,7 +26,10 @@ class Crumb(NamedTuple):
 
 
 class Door(NamedTuple):
-    """A line of the navigation; an account's has the dot of its health. `needing` counts what needs someone."""
+    """A line of the navigation; an account's has the dot of its health. `needing` counts what needs someone.
+
+    `needs` names the roles that open it, where the person has none of them.
+    """
 
     key: str
     label: str
@@ -33,14 +38,16 @@ class Door(NamedTuple):
     look: str = ""
     word: str = ""
     needing: int = 0
+    needs: str = ""
 
 
 class Page(NamedTuple):
-    """A page that the navigation may lead to; the key is also the name of its URL."""
+    """A page that the navigation may lead to; the key is also the name of its URL. Without `roles` all may open it."""
 
     key: str
     label: str
     icon: str
+    roles: tuple[Role, ...] = ()
 
 
 # In the navigation's order. A page that does not exist yet is left out by itself.
@@ -49,9 +56,13 @@ _SITE_PAGES = (
     Page("events", "Events", icon="activity"),
     Page("reconciliation", "Reconciliation", icon="scale"),
     Page("integrations", "Integrations", icon="plug-connected"),
-    Page("imports", "Imports", icon="file-import"),
+    Page("imports", "Imports", icon="file-import", roles=guards.IMPORT),
 )
-_SET_UP_PAGES = (Page("install", "Install SDK", icon="code"), Page("keys", "API keys", icon="key"))
+_SET_UP_PAGES = (
+    Page("install", "Install SDK", icon="code"),
+    Page("keys", "API keys", icon="key", roles=guards.INSTALL),
+    Page("site-settings", "Site settings", icon="settings"),
+)
 _ORGANISATION_PAGES = (
     Page("sites", "Sites", icon="layout-dashboard"),
     Page("team", "Team", icon="users"),
@@ -67,10 +78,10 @@ class SiteFrame(dict[str, object]):
 
 def site_frame(request: HttpRequest, site: Site, role: Role, nav: str, *crumbs: Crumb) -> SiteFrame:
     """Return the context of a page inside a site. `nav` is the key of its line, or an account id for its own pages."""
-    accounts = with_health(site.ad_accounts.all())
+    accounts = with_health(site.ad_accounts.all(), timezone.now())
     frame = SiteFrame(
         {
-            **_common(request, nav),
+            **_common(request, nav, site.organisation),
             "site": site,
             "role": role,
             "zone": zone_of(site),
@@ -78,9 +89,9 @@ def site_frame(request: HttpRequest, site: Site, role: Role, nav: str, *crumbs: 
             "needed_to_connect": guards.role_names(guards.CONNECT),
             "accounts": accounts,
             "organisation_name": site.organisation.name,
-            "site_doors": _doors(_SITE_PAGES, site, {"integrations": _needing_someone(accounts)}),
+            "site_doors": _doors(_SITE_PAGES, site, role, {"integrations": _needing_someone(accounts)}),
             "account_doors": [_account_door(site, account) for account in accounts],
-            "set_up_doors": _doors(_SET_UP_PAGES, site),
+            "set_up_doors": _doors(_SET_UP_PAGES, site, role),
             "crumbs": [Crumb(site.name, site_url(site)), *crumbs],
         }
     )
@@ -88,11 +99,20 @@ def site_frame(request: HttpRequest, site: Site, role: Role, nav: str, *crumbs: 
     return frame
 
 
-def organisation_frame(request: HttpRequest, nav: str, *crumbs: Crumb) -> dict[str, object]:
-    """Return the context of a page above the sites."""
-    names = Membership.objects.filter(user=guards.person(request)).order_by("pk")
-    name = names.values_list("organisation__name", flat=True).first() or "No team yet"
-    return {**_common(request, nav), "organisation_name": name, "crumbs": [Crumb(name), *crumbs]}
+def organisation_frame(
+    request: HttpRequest, nav: str, *crumbs: Crumb, organisation: Organisation | None = None
+) -> dict[str, object]:
+    """Return the context of a page above the sites: of `organisation`, or of the person's first."""
+    mine = [membership.organisation for membership in guards.memberships_of(request)]
+    shown = organisation or next(iter(mine), None)
+    name = shown.name if shown else "No team yet"
+    return {
+        **_common(request, nav, shown if len(mine) > 1 else None),
+        "organisation": shown,
+        "organisations": mine,
+        "organisation_name": name,
+        "crumbs": [Crumb(name), *crumbs],
+    }
 
 
 def site_url(site: Site) -> str:
@@ -115,13 +135,10 @@ def url_or_nothing(name: str, *args: object) -> str:
 
 def zone_of(site: Site) -> ZoneInfo:
     """Return the site's time zone; UTC when its name is none."""
-    try:
-        return ZoneInfo(site.time_zone)
-    except (ZoneInfoNotFoundError, ValueError):
-        return ZoneInfo("UTC")
+    return zone_named(site.time_zone)
 
 
-def _common(request: HttpRequest, nav: str) -> dict[str, object]:
+def _common(request: HttpRequest, nav: str, organisation: Organisation | None) -> dict[str, object]:
     user = guards.person(request)
     sites = list(Site.objects.for_user(user).order_by("name", "pk")[: SITES_IN_SWITCHER + 1])
     return {
@@ -131,17 +148,53 @@ def _common(request: HttpRequest, nav: str) -> dict[str, object]:
         "person_initials": wording.initials(user.get_full_name() or user.email),
         "switch_sites": [(site, site_url(site)) for site in sites[:SITES_IN_SWITCHER]],
         "more_sites": len(sites) > SITES_IN_SWITCHER,
-        "organisation_doors": _doors(_ORGANISATION_PAGES, None),
+        "organisation_doors": _organisation_doors(organisation),
+        "help_href": _help_url(request),
     }
 
 
-def _doors(pages: tuple[Page, ...], site: Site | None, needing: Mapping[str, int] | None = None) -> list[Door]:
+def _help_url(request: HttpRequest) -> str:
+    """Return the address of the help with this page, its site and its account."""
+    at = request.resolver_match
+    if at is None or at.url_name == "help":
+        return request.get_full_path()
+    of = {name: at.kwargs.get(f"{name}_id") for name in ("site", "account")}
+    query = {"page": at.url_name, **{name: value for name, value in of.items() if value}}
+    return f"{reverse('dashboard:help')}?{urlencode(query)}"
+
+
+def _doors(
+    pages: tuple[Page, ...], site: Site | None, role: Role | None = None, needing: Mapping[str, int] | None = None
+) -> list[Door]:
     args = () if site is None else (site.public_id,)
     doors = [
-        Door(page.key, page.label, url_or_nothing(page.key, *args), page.icon, needing=(needing or {}).get(page.key, 0))
+        Door(
+            page.key,
+            page.label,
+            url_or_nothing(page.key, *args),
+            page.icon,
+            needing=(needing or {}).get(page.key, 0),
+            needs=_needed_for(page, role),
+        )
         for page in pages
     ]
     return [door for door in doors if door.href]
+
+
+def needed_for(key: str, role: Role) -> str:
+    """Name the roles that open a page of a site, where the person has none of them; "" where they may."""
+    return next((_needed_for(page, role) for page in (*_SITE_PAGES, *_SET_UP_PAGES) if page.key == key), "")
+
+
+def _needed_for(page: Page, role: Role | None) -> str:
+    return guards.role_names(page.roles) if page.roles and role not in page.roles else ""
+
+
+def _organisation_doors(organisation: Organisation | None) -> list[Door]:
+    """Return the lines of the organisation; named in their addresses where a person has several, or may have."""
+    query = f"?org={organisation.public_id}" if organisation else ""
+    doors = _doors(_ORGANISATION_PAGES, None)
+    return [door if door.key == "sites" else door._replace(href=door.href + query) for door in doors]
 
 
 def _needing_someone(accounts: list[AdAccount]) -> int:

@@ -8,29 +8,36 @@ again, viewers look.
 from collections.abc import Callable
 from functools import wraps
 from typing import Concatenate, NamedTuple, ParamSpec
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 from uuid import UUID
 
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
+from django.db.models import OuterRef, QuerySet, Subquery
 from django.http import Http404, HttpRequest, HttpResponse, QueryDict
+from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render, resolve_url
+from django.utils import timezone
 from django.utils.cache import patch_vary_headers
 from django.utils.http import url_has_allowed_host_and_scheme
 
+from dashboard.people.activity import note_seen
 from dashboard.wording import listed
-from ingest.models import Membership, Role, Site
+from ingest.models import Membership, Organisation, Role, Site
 from integrations.models import AdAccount, Connection
 
 # Who may do what. A door without roles is open to all five.
 CONNECT = (Role.OWNER, Role.ADMIN)  # connect, reconnect, disconnect, choose accounts; also an account's settings
 MAP = (Role.OWNER, Role.ADMIN, Role.MARKETER)  # the mapping
 SEND = (Role.OWNER, Role.ADMIN, Role.MARKETER, Role.DEVELOPER)  # retry, hold, release and cancel conversions
+INSTALL = (Role.OWNER, Role.ADMIN, Role.DEVELOPER)  # let an origin's pages send
 CORRECT = (Role.OWNER, Role.ADMIN, Role.MARKETER)  # restate and retract them
+IMPORT = (Role.OWNER, Role.ADMIN, Role.MARKETER)  # everything about imports
+TEAM = (Role.OWNER, Role.ADMIN)  # invite people, change roles, rename the organisation
 
 P = ParamSpec("P")
-View = Callable[Concatenate[HttpRequest, P], HttpResponse]
+View = Callable[Concatenate[HttpRequest, P], HttpResponseBase]
 
 
 class SiteEntry(NamedTuple):
@@ -56,6 +63,14 @@ class ConnectionEntry(NamedTuple):
     role: Role
 
 
+class OrganisationEntry(NamedTuple):
+    """An organisation that the person belongs to, and how."""
+
+    organisation: Organisation
+    membership: Membership
+    role: Role
+
+
 class RoleMissing(PermissionDenied):
     """The person may see the site, but the action needs one of `roles`."""
 
@@ -71,10 +86,12 @@ def signed_in(view: View[P]) -> View[P]:
     """
 
     @wraps(view)
-    def wrapper(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
+    def wrapper(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
+        response: HttpResponseBase
         if not request.user.is_authenticated:
             response = _to_sign_in(request)
         else:
+            note_seen(request, timezone.now())
             try:
                 response = view(request, *args, **kwargs)
             except RoleMissing as missing:
@@ -91,19 +108,21 @@ def site_for(request: HttpRequest, site_id: UUID, *roles: Role) -> SiteEntry:
 
     Raises Http404 for a stranger, RoleMissing for a colleague without one of `roles`.
     """
-    site = Site.objects.for_user(person(request)).select_related("organisation").filter(public_id=site_id).first()
+    sites = Site.objects.for_user(person(request)).select_related("organisation").filter(public_id=site_id)
+    site = sites.annotate(held_role=_held_role(request, "organisation")).first()
     if site is None:
         raise Http404
-    return SiteEntry(site, _role(request, site, roles))
+    return SiteEntry(site, _checked(site, roles))
 
 
 def account_for(request: HttpRequest, site_id: UUID, account_id: str, *roles: Role) -> AccountEntry:
     """Return an account of a site by Microsoft's account id. Raises as `site_for` does."""
     accounts = AdAccount.objects.for_user(person(request)).select_related("site__organisation", "connection")
-    account = accounts.filter(site__public_id=site_id, account_id=account_id).first()
+    found = accounts.filter(site__public_id=site_id, account_id=account_id)
+    account = found.annotate(held_role=_held_role(request, "site__organisation")).first()
     if account is None:
         raise Http404
-    return AccountEntry(account, account.site, _role(request, account.site, roles))
+    return AccountEntry(account, account.site, _checked(account, roles))
 
 
 def connection_for(request: HttpRequest, site_id: UUID, connection_id: UUID, *roles: Role) -> ConnectionEntry:
@@ -113,6 +132,27 @@ def connection_for(request: HttpRequest, site_id: UUID, connection_id: UUID, *ro
     if connection is None:
         raise Http404
     return ConnectionEntry(connection, site, role)
+
+
+def organisation_for(request: HttpRequest, organisation_id: UUID, *roles: Role) -> OrganisationEntry:
+    """Return an organisation of the person. Raises as `site_for` does."""
+    return _entry(memberships_of(request).filter(organisation__public_id=organisation_id).first(), roles)
+
+
+def chosen_organisation(request: HttpRequest, *roles: Role) -> OrganisationEntry:
+    """Return the organisation that `?org=` names, or the person's first. Raises as `site_for` does."""
+    wanted = request.GET.get("org", "")
+    if not wanted:
+        return _entry(memberships_of(request).first(), roles)
+    try:
+        return organisation_for(request, UUID(wanted), *roles)
+    except ValueError:
+        raise Http404 from None
+
+
+def memberships_of(request: HttpRequest) -> QuerySet[Membership]:
+    """Return the person's memberships with their organisations, in the order of joining."""
+    return Membership.objects.filter(user=person(request)).select_related("organisation").order_by("pk")
 
 
 def person(request: HttpRequest) -> User:
@@ -127,6 +167,14 @@ def by_htmx(request: HttpRequest) -> bool:
     return headers.get("HX-Request") == "true" and headers.get("HX-History-Restore-Request") != "true"
 
 
+def page_behind(request: HttpRequest) -> SplitResult:
+    """Return the address of the page from which htmx asks; an empty one where it names none, or nonsense."""
+    try:
+        return urlsplit(request.headers.get("HX-Current-URL", ""))
+    except ValueError:
+        return urlsplit("")
+
+
 def may(role: Role, roles: tuple[Role, ...]) -> bool:
     """Say whether a role is one of those that an action needs."""
     return role in roles
@@ -137,9 +185,23 @@ def role_names(roles: tuple[Role, ...]) -> str:
     return listed([role.label for role in roles]).replace(" and ", " or ")
 
 
-def _role(request: HttpRequest, site: Site, roles: tuple[Role, ...]) -> Role:
-    membership = Membership.objects.get(user=person(request), organisation_id=site.organisation_id)
+def _entry(membership: Membership | None, roles: tuple[Role, ...]) -> OrganisationEntry:
+    if membership is None:
+        raise Http404
     role = Role(membership.role)
+    if roles and role not in roles:
+        raise RoleMissing(role, roles)
+    return OrganisationEntry(membership.organisation, membership, role)
+
+
+def _held_role(request: HttpRequest, organisation: str) -> Subquery:
+    """Say, inside the query for a row, the person's role in the organisation that it belongs to."""
+    held = Membership.objects.filter(user=person(request), organisation=OuterRef(organisation))
+    return Subquery(held.values("role")[:1])
+
+
+def _checked(found: Site | AdAccount, roles: tuple[Role, ...]) -> Role:
+    role = Role(getattr(found, "held_role"))  # noqa: B009 - an annotation, unknown to the model's type
     if roles and role not in roles:
         raise RoleMissing(role, roles)
     return role
@@ -152,11 +214,10 @@ def _role_missing(request: HttpRequest, missing: RoleMissing) -> HttpResponse:
 
 def _to_sign_in(request: HttpRequest) -> HttpResponse:
     # A form that was sent cannot be sent again after the sign-in: back to the page it stood on, or to the start.
-    came_from = request.headers.get("HX-Current-URL") or (
-        request.get_full_path() if request.method in ("GET", "HEAD") else ""
-    )
-    parts = urlsplit(came_from)
+    parts = page_behind(request)
     back = parts.path + (f"?{parts.query}" if parts.query else "")
+    if not parts.path and request.method in ("GET", "HEAD"):
+        back = request.get_full_path()
     query = QueryDict(mutable=True)
     if back and url_has_allowed_host_and_scheme(back, allowed_hosts=None):
         query["next"] = back

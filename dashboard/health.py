@@ -2,19 +2,38 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import cast
 
-from django.db.models import CharField, Count, Exists, Min, OuterRef, Q, QuerySet, Subquery, Sum, Value
-from django.db.models.functions import Cast, Concat
+from django.db.models import (
+    BooleanField,
+    CharField,
+    Count,
+    Exists,
+    ExpressionWrapper,
+    OuterRef,
+    Q,
+    QuerySet,
+    Subquery,
+    Sum,
+    Value,
+)
+from django.db.models.expressions import Combinable
+from django.db.models.functions import Cast, Coalesce, Concat
 
 from forwarding.alerts.causes import EXPIRING
-from forwarding.models import WAITING, Alert, DailyCount, Delivery, Status, Upload
+from forwarding.models import WAITING, Alert, DailyCount, Delivery, EventDay, Status, Upload
+from forwarding.money import Money, add_money, added_money
 from forwarding.times import CONVERSION_LIFE
-from integrations.models import AdAccount, Connection
+from ingest.models import REFUND_EVENT
+from integrations.models import AdAccount, Connection, GoalMapping
 
 WINDOW_DAYS = 7
+# Of the conversions that came to an end in the window, the share that may fail before somebody should look.
+MAX_FAILING = 0.05
+# A site that has been heard and is silent for so many full days needs a look.
+SILENT_DAYS = 2
 
 
 @dataclass(frozen=True)
@@ -36,20 +55,44 @@ class Health:
         return self.look in {"bad", "warn"}
 
 
-def with_health(accounts: "QuerySet[AdAccount]") -> list[AdAccount]:
-    """Return the active accounts, by name, each with what `account_health` reads, in one query."""
+def with_health(accounts: "QuerySet[AdAccount]", now: datetime) -> list[AdAccount]:
+    """Return the active accounts, by name, each with what `account_health` reads, in one query.
+
+    `misses_refunds` says that refunds came of late and are not mapped. `mapped` and `broken` count goals,
+    `accepted_at` is when Microsoft last accepted something, `failed_lately` and `delivered_lately` are of the last
+    seven days.
+    """
     working = Q(mappings__is_active=True)
     unusable = Q(mappings__goal__gone_at__isnull=False) | ~Q(mappings__goal__status="Active")
     return list(
         accounts.filter(is_active=True)
         .select_related("connection")
         .annotate(
-            mapped=Count("mappings", filter=working),
-            broken=Count("mappings", filter=working & unusable),
+            mapped=Count("mappings__goal", filter=working, distinct=True),
+            broken=Count("mappings__goal", filter=working & unusable, distinct=True),
             expires_soon=Exists(_warned_of_expiry()),
+            misses_refunds=_misses_refunds(now),
+            accepted_at=newest_accepted(),
+            failed_lately=_counted_since(now.date() - timedelta(days=WINDOW_DAYS - 1), Status.FAILED),
+            delivered_lately=_counted_since(now.date() - timedelta(days=WINDOW_DAYS - 1), Status.DELIVERED),
         )
         .order_by("name", "pk")
     )
+
+
+def _misses_refunds(now: datetime) -> Combinable:
+    """Return, for a query of accounts, whether refunds came within the window to an account that does not map them."""
+    mapped = GoalMapping.objects.filter(account=OuterRef("pk"), event_name=REFUND_EVENT, is_active=True)
+    # Each day by itself is a look into the index, whatever other names came.
+    days = [now.astimezone(UTC).date() - timedelta(days=number) for number in range(WINDOW_DAYS + 1)]
+    came = EventDay.objects.filter(site=OuterRef("site"), name=REFUND_EVENT, day__in=days)
+    return ExpressionWrapper(~Exists(mapped) & Exists(came), output_field=BooleanField())
+
+
+def _counted_since(day: date, status: Status) -> Coalesce:
+    counted = DailyCount.objects.filter(account=OuterRef("pk"), day__gte=day, status=status)
+    total = counted.order_by().values("account").annotate(total=Sum("count")).values("total")
+    return Coalesce(Subquery(total), 0)
 
 
 def _warned_of_expiry() -> "QuerySet[Alert]":
@@ -72,10 +115,14 @@ def account_health(account: AdAccount) -> Health:
     if account.hold_reason:
         return Health("warn", "Needs attention", f"{account.name} is held")
     if broken:
-        needs = "goal needs" if broken == 1 else "goals need"
-        return Health("warn", "Needs attention", f"{broken} of {mapped} {needs} mapping in {account.name}")
+        needs = "needs" if broken == 1 else "need"
+        return Health("warn", "Needs attention", f"{broken} of {mapped} goals {needs} mapping in {account.name}")
     if not mapped:
         return Health("off", "Setting up", f"Map an event to a goal in {account.name}")
+    failed, delivered = cast(int, account.failed_lately), cast(int, account.delivered_lately)  # type: ignore[attr-defined]
+    if failed > MAX_FAILING * (failed + delivered):
+        reason = f"{failed} of {failed + delivered} conversions of {WINDOW_DAYS} days failed in {account.name}"
+        return Health("warn", "Needs attention", reason)
     return Health("ok", "Healthy", "Healthy")
 
 
@@ -87,13 +134,18 @@ def site_health(accounts: Iterable[AdAccount]) -> Health:
     return min(healths, key=lambda health: health.rank)
 
 
+def is_silent(last_day: date | None, now: datetime) -> bool:
+    """Say whether a site that was heard on `last_day`, a day of UTC, and not since needs a look."""
+    return last_day is not None and last_day < now.date() - timedelta(days=SILENT_DAYS)
+
+
 @dataclass
 class Figures:
     """What became of conversions in a window of days. `values` are sums of what was delivered, by currency."""
 
     delivered: int = 0
     failed: int = 0
-    values: dict[str, Decimal] = field(default_factory=dict)
+    values: Money = field(default_factory=dict)
     # Delivered per full day, oldest first; today is left out because it is not over.
     by_day: list[int] = field(default_factory=lambda: [0] * WINDOW_DAYS)
 
@@ -126,20 +178,19 @@ def _add(figures: Figures, index: int, status: str, currency: str, count: int, v
         figures.failed += count
         return
     figures.delivered += count
-    if currency and value:
-        figures.values[currency] = figures.values.get(currency, Decimal(0)) + value
+    if count:
+        add_money(figures.values, currency, value)
 
 
 def added(several: Iterable[Figures]) -> Figures:
     """Return figures added up; sums of different currencies stay apart."""
-    total = Figures()
-    for one in several:
-        total.delivered += one.delivered
-        total.failed += one.failed
-        total.by_day = [a + b for a, b in zip(total.by_day, one.by_day, strict=True)]
-        for currency, value in one.values.items():
-            total.values[currency] = total.values.get(currency, Decimal(0)) + value
-    return total
+    found = list(several)
+    return Figures(
+        delivered=sum(one.delivered for one in found),
+        failed=sum(one.failed for one in found),
+        values=added_money(one.values for one in found),
+        by_day=[sum(day) for day in zip(*(one.by_day for one in found), strict=True)] or Figures().by_day,
+    )
 
 
 @dataclass(frozen=True)
@@ -150,7 +201,7 @@ class Held:
     """
 
     count: int
-    values: dict[str, Decimal]
+    values: Money
     until: datetime | None
     by_account: dict[int, int]
 
@@ -164,22 +215,30 @@ def held_by(accounts: Iterable[AdAccount], now: datetime) -> Held:
     # A row is made after its conversion, so one of an earlier day is too old for Microsoft already.
     first = (now - CONVERSION_LIFE).date()
     counted = DailyCount.objects.filter(account_id__in=stopped, day__gte=first, status__in=WAITING)
-    values: dict[str, Decimal] = {}
+    values: Money = {}
     by_account = dict.fromkeys(stopped, 0)
     rows = counted.values_list("account_id", "currency").annotate(n=Sum("count"), worth=Sum("value"))
     for account_id, currency, number, worth in rows:
         by_account[account_id] += number
-        if currency and worth:
-            values[currency] = values.get(currency, Decimal(0)) + worth
+        if number:
+            add_money(values, currency, worth)
     count = sum(by_account.values())
     return Held(count, values, _first_to_expire(stopped) if count else None, by_account)
 
 
 def _first_to_expire(account_ids: list[int]) -> datetime | None:
+    return min(first_to_expire(account_ids).values(), default=None)
+
+
+def first_to_expire(account_ids: Iterable[int]) -> dict[int, datetime]:
+    """Return when the first that waits in an account becomes too old for Microsoft, per account's key.
+
+    One row of an index per account; accounts in which nothing waits are left out.
+    """
     waiting = Delivery.objects.filter(account_id=OuterRef("pk"), next_attempt_at__isnull=False, status__in=WAITING)
     first = Subquery(waiting.order_by("expires_at").values("expires_at")[:1])
-    ends = AdAccount.objects.filter(pk__in=account_ids).annotate(end=first).aggregate(first=Min("end"))
-    return cast("datetime | None", ends["first"])
+    ends = AdAccount.objects.filter(pk__in=account_ids).annotate(end=first).values_list("pk", "end")
+    return {pk: end for pk, end in ends if end is not None}
 
 
 def is_stopped(account: AdAccount) -> bool:
@@ -192,10 +251,15 @@ def last_accepted(accounts: Iterable[AdAccount]) -> dict[int, datetime]:
 
     Read from the newest call that had a row accepted: one row of an index per account, however long the history.
     """
-    newest = Upload.objects.filter(account_id=OuterRef("pk"), accepted__gt=0).order_by("-started_at")
     rows = (
         AdAccount.objects.filter(pk__in=[account.pk for account in accounts])
-        .annotate(last=Subquery(newest.values("finished_at")[:1]))
+        .annotate(last=newest_accepted())
         .values_list("pk", "last")
     )
     return {account_id: last for account_id, last in rows if last}
+
+
+def newest_accepted() -> Subquery:
+    """Return when Microsoft last accepted something, as a column for a query of accounts."""
+    newest = Upload.objects.filter(account_id=OuterRef("pk"), accepted__gt=0).order_by("-started_at")
+    return Subquery(newest.values("finished_at")[:1])

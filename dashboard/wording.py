@@ -38,18 +38,25 @@ def rate(part: int, whole: int) -> str:
     return "99.9%" if part < whole and share > Decimal("99.9") else f"{share:.1f}%"
 
 
+def change(now: Decimal | int, before: Decimal | int) -> str:
+    """Write how much more it is than it was: +8.1%; "" where there was nothing before."""
+    if not before:
+        return ""
+    percent = Decimal(now - before) * 100 / Decimal(before)
+    return f"{'−' if percent < 0 else '+'}{abs(percent):,.1f}%"
+
+
 def money(value: Decimal | None, currency: str, home: str = "") -> str:
     """Write a value to the cent (to the third decimal where there is one): $129.95, CA$4,182.00, CHF 12.50.
 
     `home` is the site's currency: its dollar is plainly $. A conversion without a value has "No value", never $0.00.
     """
-    if value is None:
-        return "No value"
-    decimals = 0 if currency in WITHOUT_CENTS and value == value.to_integral_value() else 2
-    exact = value.normalize().as_tuple().exponent
-    if isinstance(exact, int):
-        decimals = max(decimals, min(-exact, 3))
-    return _marked(value, currency, home, decimals)
+    return "No value" if value is None else _marked(value, currency, home, _decimals(value, currency))
+
+
+def amount(value: Decimal | None, currency: str) -> str:
+    """Write a value for a program, with the decimals of `money`: 129.95, 4182.00; nothing where there is none."""
+    return "" if value is None else str(_rounded(value, _decimals(value, currency)))
 
 
 def figure(value: Decimal, currency: str, home: str = "") -> str:
@@ -65,9 +72,37 @@ def sums(by_currency: dict[str, Decimal], home: str = "") -> str:
     return " + ".join(figure(by_currency[code], code, home) for code in order) or DASH
 
 
+def main_currency(by_currency: dict[str, Decimal], home: str) -> str:
+    """Return the currency of a large figure: the site's own, or else the one with the most value."""
+    return home if home in by_currency or not by_currency else max(by_currency, key=lambda code: by_currency[code])
+
+
+def apart(by_currency: dict[str, Decimal], home: str) -> tuple[dict[str, Decimal], dict[str, Decimal]]:
+    """Return a large figure's own sum, and those of other currencies, which stand below it for want of room."""
+    main = main_currency(by_currency, home)
+    own = {code: value for code, value in by_currency.items() if code == main}
+    return own, {code: value for code, value in by_currency.items() if code != main}
+
+
+def revenue(by_currency: dict[str, Decimal], delivered: int, home: str = "") -> str:
+    """Write what is delivered: $0.00 where all was taken back, a dash only where nothing was delivered at all."""
+    if not delivered:
+        return DASH
+    return sums(by_currency, home) if by_currency else "No value"
+
+
+def _decimals(value: Decimal, currency: str) -> int:
+    usual = 0 if currency in WITHOUT_CENTS and value == value.to_integral_value() else 2
+    exact = value.normalize().as_tuple().exponent
+    return max(usual, min(-exact, 3)) if isinstance(exact, int) else usual
+
+
+def _rounded(value: Decimal, decimals: int) -> Decimal:
+    return value.quantize(Decimal(1).scaleb(-decimals), ROUND_HALF_UP)
+
+
 def _marked(value: Decimal, currency: str, home: str, decimals: int) -> str:
-    unit = Decimal(1).scaleb(-decimals)
-    digits = f"{abs(value).quantize(unit, ROUND_HALF_UP):,}"
+    digits = f"{_rounded(abs(value), decimals):,}"
     sign = "−" if value < 0 else ""
     if currency == home and MARKS.get(currency, "").endswith("$"):
         return f"{sign}${digits}"

@@ -8,6 +8,7 @@ import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -18,6 +19,7 @@ from django.utils.html import escape, format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 
 from dashboard import wording
+from dashboard.help.words import DEFINITIONS
 
 if TYPE_CHECKING:
     from django.template.context import Context
@@ -47,8 +49,9 @@ SQUARES = ("", "b", "c", "d")
 
 
 @register.simple_tag
+@cache
 def icon(name: str, css: str = "") -> SafeString:
-    """Draw an icon of the sprite; it says nothing to a screen reader."""
+    """Draw an icon of the sprite; it says nothing to a screen reader. Drawn once: a list has hundreds of the same."""
     return format_html(
         '<svg class="icon {}" aria-hidden="true"><use href="{}#{}"/></svg>', css, static("icons.svg"), name
     )
@@ -76,6 +79,17 @@ def dot(look: str) -> SafeString:
 
 
 @register.simple_tag
+def definition(name: str) -> SafeString:
+    """Draw the hint beside a figure's name: its definition, as the help has it."""
+    text = DEFINITIONS[name].text
+    spoken = text.replace("÷", "divided by").replace("(", "").replace(")", "")
+    return format_html(
+        '<span class="hint" title="{}" tabindex="0" role="img" id="hint-{}" aria-label="{}">{}</span>',
+        text, name, spoken, icon("info-circle", "icon-sm"),
+    )  # fmt: skip
+
+
+@register.simple_tag
 def square(name: str, css: str = "") -> SafeString:
     """Draw the coloured square that stands for a site; its colour is the name's, on every page."""
     colour = SQUARES[sum(name.encode()) % len(SQUARES)]
@@ -99,8 +113,8 @@ def cp(value: object, what: str = "value") -> SafeString:
 
 @register.simple_tag
 def code(title: str, body: object, element_id: str, lang: str = "json") -> SafeString:
-    """Draw a block of code with a copy button. JSON is given as text or as an object, and is coloured."""
-    inner = highlighted(body) if lang == "json" else SafeString(escape(body))
+    """Draw a block of code with a copy button. JSON is given as text or as an object; any other language as text."""
+    inner = highlighted(body) if lang == "json" else coloured(str(body))
     return format_html(
         '<div class="code"><div class="hd"><span>{}</span><button class="copy end" type="button" data-copy="#{}" '
         'aria-label="Copy {}">{}</button></div><pre id="{}" tabindex="0">{}</pre></div>',
@@ -125,6 +139,19 @@ def highlighted(body: object) -> SafeString:
         return f'<span class="s">{string}</span>' if string else f'<span class="n">{other}</span>'
 
     return mark_safe(_TOKEN.sub(colour, escape(text)))  # noqa: S308 - escaped on the same line
+
+
+_COMMENT_OR_STRING = re.compile(r"^(\s*(?://|#).*)$|(&quot;.*?&quot;|&#x27;.*?&#x27;)", re.MULTILINE)
+
+
+def coloured(text: str) -> SafeString:
+    """Return code of any language as HTML, escaped first: lines that are comments, and strings within a line."""
+
+    def colour(found: re.Match[str]) -> str:
+        comment, string = found.groups()
+        return f'<span class="cm">{comment}</span>' if comment else f'<span class="s">{string}</span>'
+
+    return mark_safe(_COMMENT_OR_STRING.sub(colour, escape(text)))  # noqa: S308 - escaped on the same line
 
 
 @register.simple_tag(takes_context=True)

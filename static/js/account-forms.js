@@ -1,4 +1,4 @@
-// Forms of an account: how many changes are not saved, values that are picked, amounts that only a fixed value has.
+// Forms of an account: how many changes are not saved, and values that are picked.
 (() => {
   "use strict";
   const fields = (row) => [...row.querySelectorAll("select, input:not([type=hidden])")];
@@ -7,10 +7,6 @@
   const changes = () => [...document.querySelectorAll("[data-mapping] [data-map-row]")].filter(isChanged).length;
 
   const show = () => {
-    document.querySelectorAll("[data-value-rule]").forEach((rule) => {
-      document.getElementById(rule.dataset.valueRule).hidden = rule.value !== "fixed";
-    });
-    document.querySelectorAll("[data-mapping] [data-needs-script]").forEach((element) => { element.hidden = false; });
     const note = document.querySelector("[data-changes]");
     if (!note) return;
     const count = changes();
@@ -22,6 +18,7 @@
   document.addEventListener("click", (event) => {
     const pick = event.target.closest("[data-pick],[data-fill]");
     if (!pick) return;
+    event.preventDefault(); // without scripts the button saves what it picks
     const field = document.getElementById(pick.dataset.pick || pick.dataset.fill);
     field.value = pick.dataset.value;
     field.focus();

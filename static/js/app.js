@@ -1,4 +1,4 @@
-// What every page does besides htmx: theme, copy, toasts, dialogs, shortcuts, rows that open, tabs, passwords.
+// What every page does besides htmx: theme, copy, toasts, shortcuts, rows that open, tabs, passwords.
 (() => {
   "use strict";
   const $$ = (selector, scope = document) => [...scope.querySelectorAll(selector)];
@@ -66,36 +66,18 @@
       404: ["This is no longer here", "It may have been removed meanwhile. Load the page again."],
       429: ["Too many requests", "Try again in 20 s."],
     }[status] || ["The server could not answer", "Nothing was changed. Try again."];
-    toast({ kind: "bad", title: words[0], text: words[1] });
+    // What a failure is called in the server's log; `convultra/errors.py` sends it with every 5xx.
+    const id = event.detail.xhr.getResponseHeader("X-Request-Id");
+    toast({ kind: "bad", title: words[0], text: id ? `${words[1]} Quote ${id} if you contact support.` : words[1] });
   });
   document.body.addEventListener("htmx:sendError", () =>
     toast({ kind: "bad", title: "No connection to the server", text: "Nothing was changed. Try again." }));
 
-  // A dialog that the server sends into #modal opens itself; HX-Trigger: closeModal closes it. The focus goes back to
-  // what opened it or, where that is gone, to what it names.
-  document.body.addEventListener("htmx:afterSwap", (event) => {
-    if (event.detail.target.id !== "modal") return;
-    const dialog = event.detail.target.querySelector(".modal");
-    if (!dialog) return;
-    const opener = event.detail.requestConfig.elt;
-    dialog.addEventListener("hidden.bs.modal", () => {
-      const next = opener.isConnected ? opener : document.getElementById(opener.dataset.focusAfter);
-      if (next) next.focus();
-    });
-    window.tabler.bootstrap.Modal.getOrCreateInstance(dialog).show();
-  });
-  // With scripts a form's button opens its dialog; without, it sends the form.
-  document.addEventListener("click", (event) => {
-    if (event.target.closest("button[type=submit][data-bs-toggle]")) event.preventDefault();
-  });
-  document.body.addEventListener("closeModal", () => {
-    const dialog = document.querySelector("#modal .modal");
-    if (dialog) window.tabler.bootstrap.Modal.getOrCreateInstance(dialog).hide();
-  });
   // A form's button says that it works; pages restored from the back-forward cache forget it.
   document.addEventListener("submit", (event) => {
     const button = event.submitter;
     if (!button || !button.dataset.busy) return;
+    if (button.getAttribute("aria-busy") === "true") { event.preventDefault(); return; } // the second of a double click
     button.setAttribute("aria-busy", "true");
     button.append(` ${button.dataset.busy}`);
   });
@@ -104,7 +86,7 @@
   // "/" focuses the search.
   document.addEventListener("keydown", (event) => {
     if (event.key !== "/" || /INPUT|TEXTAREA|SELECT/.test(document.activeElement.tagName)) return;
-    const search = document.querySelector("[data-main-search]");
+    const search = $$("[data-main-search]").find((field) => field.offsetParent);
     if (search) { event.preventDefault(); search.focus(); }
   });
 
@@ -117,11 +99,11 @@
     button.closest("tr").classList.toggle("open", open);
     document.getElementById(button.getAttribute("aria-controls")).hidden = !open;
   });
-  // A row with one main link is a large target for it; selecting text and other controls still work.
+  // A row is a large target for what opens it, here or as a page; selecting text and other controls still work.
   document.addEventListener("click", (event) => {
     const row = event.target.closest("tr.rowlink");
     if (!row || event.target.closest("a,button,input,select,label,summary") || String(getSelection())) return;
-    row.querySelector("a.main").click();
+    (row.querySelector(".exp") || row.querySelector("a.main")).click();
   });
 
   // Tabs inside a card, as the ARIA Authoring Practices describe them.
@@ -134,7 +116,9 @@
   });
   document.addEventListener("click", (event) => {
     const tab = event.target.closest("[role=tab][aria-controls]");
-    if (tab) pick(tab);
+    if (!tab) return;
+    event.preventDefault(); // a link, for browsers without scripts
+    pick(tab);
   });
   document.addEventListener("keydown", (event) => {
     const tab = event.target.closest?.("[role=tab]");
@@ -178,7 +162,4 @@
   });
   document.addEventListener("change", count);
   count();
-
-  // On: the element works only with scripts, so it is hidden until here.
-  $$("[data-needs-script]").forEach((element) => { element.hidden = false; });
 })();

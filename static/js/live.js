@@ -1,25 +1,63 @@
-// A list that follows what happens. [data-poll] asks every 5 s; this decides when asking makes sense.
+// A list that follows what happens. [data-poll] asks every few seconds; this decides when asking makes sense.
 (() => {
   "use strict";
   const WAITS = [5000, 10000, 30000]; // after the first, the second and every further failure in a row
+  const IDLE_AFTER = 10 * 60 * 1000;
+  const IDLE_WAIT = 30 * 1000;
   let isPaused = false;
+  let touchedAt = Date.now();
+  let askedAt = 0;
   let failures = 0;
   let quietUntil = 0;
 
+  // A job's card asks for itself too, and is not the list: nobody pauses it.
+  const interval = () => document.querySelector("[data-poll]:not([data-poll=job])")?.getAttribute("hx-trigger").match(/every (\d+)s/)?.[1];
   const polls = (event) => event.target.matches?.("[data-poll]");
-  const show = () => document.querySelectorAll("[data-live]").forEach((button) => {
-    button.hidden = false;
-    button.setAttribute("aria-pressed", String(!isPaused));
-    const [dot, word, note] = isPaused ? ["off", "Paused", ""]
-      : failures ? ["warn", "Live updates stopped", "· trying again"] : ["ok", "Live", "· updates every 5 s"];
-    button.querySelector(".dot").className = `dot ${dot}`;
-    button.querySelector("[data-live-word]").textContent = word;
-    button.querySelector("[data-live-note]").textContent = note;
-  });
+  const polled = (event) => polls(event) && event.target.dataset.poll !== "job";
+  const say = (element, text) => { if (element && element.textContent !== text) element.textContent = text; };
+  const pace = () => (isIdle() ? "· every 30 s while nobody is here" : interval() ? `· updates every ${interval()} s` : "");
+  const show = () => {
+    document.querySelectorAll("[data-live]").forEach((sign) => {
+      if (sign.matches("button")) sign.setAttribute("aria-pressed", String(!isPaused));
+      const [dot, word, note] = isPaused ? ["off", "Paused", ""]
+        : failures ? ["warn", sign.dataset.liveLost || "Live updates stopped", sign.dataset.liveLost ? "" : "· trying again"]
+          : ["ok", sign.dataset.liveOn || "Live", pace()];
+      sign.querySelector(".dot").className = `dot ${dot}`;
+      say(sign.querySelector("[data-live-word]"), word);
+      say(sign.querySelector("[data-live-note]"), note);
+    });
+    document.querySelectorAll("[data-live-pause]").forEach((button) => {
+      button.setAttribute("aria-pressed", String(isPaused));
+      button.querySelector("[data-when-live]").hidden = isPaused;
+      button.querySelector("[data-when-paused]").hidden = !isPaused;
+    });
+  };
 
+  // A [data-poll-idle] asks seldom once nobody has touched the page for a while.
+  const isIdle = () => document.querySelector("[data-poll-idle]") && Date.now() - touchedAt > IDLE_AFTER;
+  const touched = () => {
+    const wasIdle = isIdle();
+    touchedAt = Date.now();
+    if (wasIdle) show();
+  };
+  ["pointermove", "pointerdown", "keydown", "wheel", "touchstart"].forEach((name) =>
+    addEventListener(name, touched, { passive: true }));
+
+  // Rows never move under somebody who reads one: while one is open, chosen, pointed at, focused or scrolled to, or a
+  // dialog asks about one, new ones wait and are only counted.
+  const isRead = () => {
+    const rows = document.querySelector("[data-live-rows]");
+    return rows && (rows.matches(":hover, :focus-within") || rows.querySelector("tr.sel, tr.open, :checked")
+      || document.querySelector("dialog[open], .modal.show") || rows.getBoundingClientRect().top < 0);
+  };
   document.addEventListener("htmx:configRequest", (event) => {
-    // Rows never move under somebody who reads one: while a row is open, new ones wait and are only counted.
-    if (polls(event) && document.querySelector("#log-rows tr.open")) event.detail.parameters.hold = "1";
+    if (polled(event) && isRead()) event.detail.parameters.hold = "1";
+  });
+  // Somebody may have begun to read while the answer was under way: it is let go, and the next one is counted.
+  document.addEventListener("htmx:beforeSwap", (event) => {
+    const { requestConfig, xhr } = event.detail;
+    const isPoll = requestConfig.elt.matches("[data-poll]:not([data-poll=job])");
+    if (isPoll && xhr.status === 200 && !requestConfig.parameters.hold && isRead()) event.detail.shouldSwap = false;
   });
   // A row that is drawn anew while it is open stays open.
   document.addEventListener("htmx:oobBeforeSwap", (event) => {
@@ -29,7 +67,11 @@
     fragment.querySelector(".exp").setAttribute("aria-expanded", "true");
   });
   document.addEventListener("htmx:beforeRequest", (event) => {
-    if (polls(event) && (isPaused || document.hidden || Date.now() < quietUntil)) event.preventDefault();
+    if (!polls(event)) return;
+    const now = Date.now();
+    const isTooSoon = now < quietUntil || (isIdle() && now - askedAt < IDLE_WAIT);
+    if ((isPaused && polled(event)) || document.hidden || isTooSoon) return event.preventDefault();
+    askedAt = now;
   });
   document.addEventListener("htmx:afterRequest", (event) => {
     if (!polls(event)) return;
@@ -42,7 +84,7 @@
     document.addEventListener(name, (event) => { if (polls(event)) event.stopPropagation(); }, true));
 
   document.addEventListener("click", (event) => {
-    if (!event.target.closest("[data-live]")) return;
+    if (!event.target.closest("button[data-live], [data-live-pause]")) return;
     isPaused = !isPaused;
     show();
   });

@@ -2,14 +2,17 @@
 
 import itertools
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 from django.urls import reverse
 from django.utils import timezone
 
-from forwarding.models import WAITING, Delivery, Status
+from forwarding.models import WAITING, Delivery, Hold, Kind, Operation, Status, Upload
 from forwarding.rows.counts import Move, record_moves
-from integrations.models import ConversionGoal
+from forwarding.times import CLOCK_MARGIN, expires_at
+from ingest.models import Source
+from integrations.models import AdAccount, ConversionGoal
 from tests.cast import CLICK_ID, CastTestCase, store_event
 
 _numbers = itertools.count(1)
@@ -42,6 +45,62 @@ def deliver(
     delivery = Delivery.objects.create(account=goal.account, event=event, status=status, **(given | fields))
     record_moves([Move(delivery, None, delivery.status)], at)
     return delivery
+
+
+def parked_refund(account: AdAccount, **fields: Any) -> Delivery:
+    """Write down a refund of $5.00 that waits for its order."""
+    now = timezone.now()
+    event = fields.pop("event", None) or store_event(
+        account.site,
+        "refund",
+        source=Source.SERVER,
+        occurred_at=now,
+        received_at=now,
+        planned_at=now,
+        value=Decimal(5),
+    )
+    given: dict[str, Any] = {
+        "kind": Kind.RESTATE,
+        "dedupe_key": f"refund:{event.event_id}",
+        "transaction_id": "NOSUCH",
+        "hold_reason": Hold.ORIGINAL_PENDING,
+        "expires_at": expires_at(now),
+        "next_attempt_at": expires_at(now) - CLOCK_MARGIN,
+        "created_at": now,
+        "changed_at": now,
+    }
+    return Delivery.objects.create(account=account, event=event, **(given | fields))
+
+
+def told_refund(conversion: Delivery) -> Delivery:
+    """Write down a refund of $5.00 of a delivered conversion that Microsoft accepted."""
+    now = timezone.now()
+    upload = Upload.objects.create(
+        account=conversion.account,
+        operation=Operation.ADJUSTMENTS,
+        delivery_ids=[],
+        leased_until=now,
+        started_at=now,
+        finished_at=now,
+        http_status=200,
+    )
+    return parked_refund(
+        conversion.account,
+        status=Status.DELIVERED,
+        original=conversion,
+        goal=conversion.goal,
+        goal_name=conversion.goal_name,
+        conversion_time=conversion.conversion_time,
+        adjustment_time=conversion.conversion_time,
+        msclkid=conversion.msclkid,
+        value=Decimal("44.90"),
+        currency="USD",
+        hold_reason="",
+        next_attempt_at=None,
+        attempts=1,
+        delivered_at=now,
+        last_upload=upload,
+    )
 
 
 class AccountTestCase(CastTestCase):

@@ -1,42 +1,18 @@
-"""Who may open which page: a stranger finds nothing, a colleague without the role is told which one it takes."""
+"""What `test_every_route.py` cannot see of who may open which page: people who change, words, ways back."""
 
-from django.test import Client
 from django.urls import reverse
 
 from ingest.models import Membership, Role
 from tests.cast import CastTestCase, make_connection, make_user
 
-SEEN_BY_ALL = ("integrations",)
-FOR_OWNERS_AND_ADMINS = ("connect-accounts", "connect-uet", "connect-goals", "connect-enhanced", "connect-done")
-FORMS = ("microsoft-connect", "connection-sync", "connection-disconnect")
-
 
 class Doors(CastTestCase):
     def url(self, name: str) -> str:
-        args: list[object] = [self.site.public_id]
-        if name.startswith("connection-"):
-            args.append(self.account.connection.public_id)
-        return reverse(f"dashboard:{name}", args=args)
+        return reverse(f"dashboard:{name}", args=[self.site.public_id])
 
     def be(self, role: Role) -> None:
         Membership.objects.filter(user=self.bob).update(role=role)
         self.client.force_login(self.bob)
-
-    def test_every_role_sees_the_pages(self) -> None:
-        for role in Role:
-            for name in SEEN_BY_ALL:
-                with self.subTest(role=role, page=name):
-                    self.be(role)
-                    self.assertEqual(self.client.get(self.url(name)).status_code, 200)
-
-    def test_a_stranger_finds_nothing(self) -> None:
-        self.client.force_login(self.charlie)
-        for name in (*SEEN_BY_ALL, *FOR_OWNERS_AND_ADMINS):
-            with self.subTest(page=name):
-                self.assertEqual(self.client.get(self.url(name)).status_code, 404)
-        for name in FORMS:
-            with self.subTest(form=name):
-                self.assertEqual(self.client.post(self.url(name)).status_code, 404)
 
     def test_the_owner_of_another_site_cannot_reach_a_sign_in_through_their_own(self) -> None:
         mine = make_connection(self.charlie.memberships.get().organisation.sites.get(), microsoft_user_id="77")
@@ -61,18 +37,6 @@ class Doors(CastTestCase):
         staff.save()
         self.client.force_login(staff)
         self.assertEqual(self.client.get(self.url("integrations")).status_code, 404)
-
-    def test_a_role_that_may_not_connect_is_told_which_may(self) -> None:
-        for role in (Role.MARKETER, Role.DEVELOPER, Role.VIEWER):
-            self.be(role)
-            for name in FOR_OWNERS_AND_ADMINS:
-                with self.subTest(role=role, page=name):
-                    answer = self.client.get(self.url(name))
-                    self.assertContains(answer, "It needs the Owner or Admin role", status_code=403)
-                    self.assertContains(answer, role.label, status_code=403)
-            for name in FORMS:
-                with self.subTest(role=role, form=name):
-                    self.assertEqual(self.client.post(self.url(name)).status_code, 403)
 
     def test_a_viewer_sees_the_button_disabled_with_the_reason(self) -> None:
         self.be(Role.VIEWER)
@@ -103,6 +67,10 @@ class NobodySignedIn(CastTestCase):
         answer = self.client.get(self.url, headers=headers)
         self.assertNotIn("evil", answer.headers["HX-Redirect"])
 
+    def test_a_page_that_is_no_address_leads_back_to_what_was_asked_for(self) -> None:
+        headers = {"HX-Request": "true", "HX-Current-URL": "http://["}
+        self.assertEqual(self.client.get(self.url, headers=headers).headers["HX-Redirect"], f"/login/?next={self.url}")
+
 
 class Addresses(CastTestCase):
     def setUp(self) -> None:
@@ -121,9 +89,3 @@ class Addresses(CastTestCase):
 
     def test_the_root_leads_to_the_sites(self) -> None:
         self.assertRedirects(self.client.get("/"), "/sites/")
-
-    def test_a_form_without_its_token_changes_nothing(self) -> None:
-        client = Client(enforce_csrf_checks=True)
-        client.force_login(self.alice)
-        answer = client.post(reverse("dashboard:microsoft-connect", args=[self.site.public_id]))
-        self.assertEqual(answer.status_code, 403)

@@ -66,6 +66,16 @@ def test_disconnect_opens_a_dialog_that_escape_closes(home: Page) -> None:
     expect(dialog).to_be_hidden()
 
 
+def test_help_opens_over_the_page_and_gives_the_focus_back(home: Page) -> None:
+    control = home.get_by_role("link", name="Help", exact=True)
+    control.press("Enter")
+    dialog = home.get_by_role("dialog", name="Help with integrations")
+    expect(dialog).to_be_focused()  # it is fully there: while it fades in, no key closes it
+    home.keyboard.press("Escape")
+    expect(dialog).to_be_hidden()
+    expect(control).to_be_focused()
+
+
 def test_a_session_that_ended_leads_the_whole_window_to_the_sign_in(
     home: Page, context: BrowserContext, console: Console
 ) -> None:

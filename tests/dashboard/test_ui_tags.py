@@ -8,7 +8,7 @@ from django.template import Context, Template
 from django.test import SimpleTestCase
 
 from dashboard.icons import sprite_icons, used_icons
-from dashboard.templatetags.ui import STATUSES, clickid, code, cp, highlighted, spark, status
+from dashboard.templatetags.ui import STATUSES, clickid, code, coloured, cp, highlighted, spark, status
 from forwarding.models import Status
 from tests.cast import NOON
 
@@ -38,6 +38,7 @@ class Escaping(SimpleTestCase):
             cp(EVIL, EVIL),
             code(EVIL, EVIL, "x"),
             code("t", {"a": EVIL}, "x"),
+            code("t", EVIL, "x", "script"),
             status("failed", EVIL),
         ]
         for html in drawn:
@@ -52,6 +53,12 @@ class Escaping(SimpleTestCase):
         self.assertIn("a \\&quot;b\\&quot; &amp; &lt;c&gt;: 1", plain)
         self.assertIn('<span class="k">&quot;value&quot;</span>: <span class="n">-49.9</span>', html)
         self.assertIn('<span class="n">null</span>', html)
+
+    def test_other_code_has_its_comments_and_strings_coloured(self) -> None:
+        html = coloured("# why\nget('https://a.example', \"<b>\")")
+        self.assertIn('<span class="cm"># why</span>', html)
+        self.assertIn('<span class="s">&#x27;https://a.example&#x27;</span>', html)
+        self.assertIn('<span class="s">&quot;&lt;b&gt;&quot;</span>', html)
 
 
 class Moments(SimpleTestCase):

@@ -33,6 +33,16 @@ class Numbers(SimpleTestCase):
             with self.subTest(part=part, whole=whole):
                 self.assertEqual(wording.rate(part, whole), written)
 
+    def test_a_change_is_a_share_of_what_was_before(self) -> None:
+        for now, before, written in (
+            (108, 100, "+8.0%"),
+            (50, 100, "−50.0%"),
+            (Decimal("2.5"), 1, "+150.0%"),
+            (5, 0, ""),
+        ):
+            with self.subTest(written=written):
+                self.assertEqual(wording.change(now, before), written)
+
 
 class Money(SimpleTestCase):
     def test_a_value_is_written_to_the_cent_in_its_currency(self) -> None:
@@ -48,6 +58,15 @@ class Money(SimpleTestCase):
 
     def test_no_value_is_not_zero(self) -> None:
         self.assertEqual(wording.money(None, "USD"), "No value")
+        self.assertEqual(wording.amount(None, "USD"), "")
+
+    def test_a_program_reads_the_same_decimals_and_no_separators(self) -> None:
+        for value, currency, written in (
+            ("4182.900", "USD", "4182.90"),
+            ("300.000", "JPY", "300"),
+            ("-3", "GBP", "-3.00"),
+        ):
+            self.assertEqual(wording.amount(Decimal(value), currency), written)
 
     def test_a_figure_drops_cents_from_a_thousand(self) -> None:
         self.assertEqual(wording.figure(Decimal("999.99"), "USD"), "$999.99")

@@ -1,0 +1,1 @@
+"""An account's pages: its frame, its overview and its settings."""

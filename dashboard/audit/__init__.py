@@ -1,0 +1,1 @@
+"""The customer's log of who changed what."""

@@ -1,0 +1,1 @@
+"""Connecting Microsoft: the integrations page and the steps of the wizard."""

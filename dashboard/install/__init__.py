@@ -1,0 +1,1 @@
+"""The page Install SDK: snippets and live checks."""

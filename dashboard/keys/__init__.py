@@ -1,0 +1,1 @@
+"""API keys: the public one, and the secret ones of backends."""

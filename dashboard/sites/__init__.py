@@ -1,0 +1,1 @@
+"""The list of sites, and a site's own pages."""
