@@ -28,7 +28,7 @@ def shares(rows: int) -> list[int]:
     return [quarter + odd, quarter - odd, quarter + odder, rows - 3 * quarter - odder]
 
 
-def bench(database_url: str, rows: int, rounds: int, said: Callable[[str], object]) -> list[Round]:
+def bench(database_url: str, rows: int, rounds: int, said: Callable[[str], object]) -> list[Round[Run]]:
     """Take the rounds on one database and say what came out. Raises VoidRunError for rows that do not add up."""
     with ExitStack() as stack:
         microsoft = stack.enter_context(sink())

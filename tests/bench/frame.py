@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+from typing import Generic, TypeVar
 
 QUIET_IDLE = 0.90  # below this, somebody else was at work before the run began
 IDLE_SAMPLE_SECONDS = 0.5
@@ -46,12 +47,15 @@ class Run:
         return self.cpu_seconds / self.rows * 1e6
 
 
+RunT_co = TypeVar("RunT_co", bound=Run, covariant=True)
+
+
 @dataclass(frozen=True, slots=True)
-class Round:
+class Round(Generic[RunT_co]):
     """Every run of a case once, one right after the other, and how idle the machine was before them (0 to 1)."""
 
     idle: float
-    runs: Mapping[str, Run]
+    runs: Mapping[str, RunT_co]
 
     @property
     def is_busy(self) -> bool:
@@ -67,16 +71,18 @@ class Ratio:
     to: str
     goal: float | None = None
 
-    def per_round(self, rounds: Sequence[Round]) -> list[float]:
+    def per_round(self, rounds: Sequence[Round[Run]]) -> list[float]:
         """Return the ratio of each round, in order."""
         return [taken.runs[self.of].rate / taken.runs[self.to].rate for taken in rounds]
 
-    def median(self, rounds: Sequence[Round]) -> float:
+    def median(self, rounds: Sequence[Round[Run]]) -> float:
         """Return the median of the ratios per round."""
         return median(self.per_round(rounds))
 
 
-def take_rounds(runs: Mapping[str, Callable[[], Run]], count: int, said: Callable[[str], object]) -> list[Round]:
+def take_rounds(
+    runs: Mapping[str, Callable[[], RunT_co]], count: int, said: Callable[[str], object]
+) -> list[Round[RunT_co]]:
     """Run everything by turns, `count` times; say each round as it ends. Raises VoidRunError."""
     rounds = []
     for number in range(1, count + 1):
@@ -89,23 +95,32 @@ def take_rounds(runs: Mapping[str, Callable[[], Run]], count: int, said: Callabl
     return rounds
 
 
-def report(rounds: Sequence[Round], ratios: Sequence[Ratio]) -> list[str]:
+def report(rounds: Sequence[Round[Run]], ratios: Sequence[Ratio]) -> list[str]:
     """Return the lines that sum up a case: each ratio with all its values, then the cost of each run, then memory."""
-    lines = []
-    for ratio in ratios:
-        values = " ".join(f"{value:.3f}" for value in ratio.per_round(rounds))
-        goal = "" if ratio.goal is None else against(ratio.median(rounds) >= ratio.goal, f"at least {ratio.goal:.2f}")
-        lines.append(f"  {ratio.of} : {ratio.to} = {ratio.median(rounds):.3f}   ({values}){goal}")
+    lines = ratio_lines(rounds, ratios)
     for name in rounds[0].runs:
         runs = [taken.runs[name] for taken in rounds]
         phases = ", ".join(f"{phase} {median(run.phases[phase] for run in runs):.1f}" for phase in runs[0].phases)
         split = f"; ms per 1,000: {phases}" if phases else ""
         cpu = median(run.cpu_microseconds for run in runs)
         lines.append(f"  {name}: {cpu:.0f} µs of CPU a row, {max(run.resident_mib for run in runs):.0f} MiB{split}")
-    lines += _memory(rounds)
-    if any(taken.is_busy for taken in rounds):
-        lines.append("  The machine was busy: keep the ratios, forget the absolute numbers.")
+    return lines + _memory(rounds) + busy_lines(rounds)
+
+
+def ratio_lines(rounds: Sequence[Round[Run]], ratios: Sequence[Ratio]) -> list[str]:
+    """Return a line per ratio: the median, all values, and the goal where it has one."""
+    lines = []
+    for ratio in ratios:
+        values = " ".join(f"{value:.3f}" for value in ratio.per_round(rounds))
+        goal = "" if ratio.goal is None else against(ratio.median(rounds) >= ratio.goal, f"at least {ratio.goal:.2f}")
+        lines.append(f"  {ratio.of} : {ratio.to} = {ratio.median(rounds):.3f}   ({values}){goal}")
     return lines
+
+
+def busy_lines(rounds: Sequence[Round[Run]]) -> list[str]:
+    """Return a line that says so when somebody else was at work."""
+    is_busy = any(taken.is_busy for taken in rounds)
+    return ["  The machine was busy: keep the ratios, forget the absolute numbers."] if is_busy else []
 
 
 def against(is_met: bool, goal: str) -> str:
@@ -113,7 +128,7 @@ def against(is_met: bool, goal: str) -> str:
     return f"   goal: {goal}, {'met' if is_met else 'MISSED'}"
 
 
-def _memory(rounds: Sequence[Round]) -> list[str]:
+def _memory(rounds: Sequence[Round[Run]]) -> list[str]:
     lines = []
     for name in rounds[0].runs:
         growths = [growth for taken in rounds if (growth := taken.runs[name].growth_mib) is not None]

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,17 @@ import requests
 
 ROOT = Path(__file__).resolve().parents[2]
 START_SECONDS, STOP_SECONDS = 30, 20
+NOWHERE = "http://127.0.0.1:9"  # discard: where a run has no Microsoft
+# Limits are counted as in production, and reached by nobody.
+UNREACHED_LIMIT = "100000000"
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A web server: where it listens, and the process above its processes."""
+
+    address: str
+    pid: int
 
 
 class Microsoft:
@@ -115,18 +127,39 @@ def worker(database_url: str, microsoft: str) -> Iterator[Worker]:
 def product(database_url: str, microsoft: str) -> Iterator[str]:
     """Run the web server and the worker as they ship; give the server's address once it answers."""
     environment = _environment(database_url, microsoft)
+    with web(database_url, microsoft) as server, _process(manage("worker"), environment, stdout=subprocess.DEVNULL):
+        yield server.address
+
+
+@contextmanager
+def web(database_url: str, microsoft: str = NOWHERE) -> Iterator[Server]:
+    """Run the web server as it ships, its limits out of reach; give it once it answers."""
+    with _server(manage("web"), _environment(database_url, microsoft)) as server:
+        yield server
+
+
+@contextmanager
+def served(
+    application: str, database_url: str, workers: int, interface: str = "asgi3", settings: str = "tests.settings"
+) -> Iterator[Server]:
+    """Run another application on the same web server."""
+    command = [sys.executable, "-m", "tests.bench.served", application]
+    command += ["--workers", str(workers), "--interface", interface]
+    with _server(command, _environment(database_url, NOWHERE) | {"DJANGO_SETTINGS_MODULE": settings}) as server:
+        yield server
+
+
+@contextmanager
+def _server(command: list[str], environment: dict[str, str]) -> Iterator[Server]:
     port = _free_port()
     address = f"http://127.0.0.1:{port}"
-    with (
-        _process(manage("web", "--port", str(port)), environment, stdout=subprocess.DEVNULL) as web,
-        _process(manage("worker"), environment, stdout=subprocess.DEVNULL),
-    ):
+    with _process([*command, "--port", str(port)], environment, stdout=subprocess.DEVNULL) as process:
         give_up = time.monotonic() + START_SECONDS
         while not _answers(f"{address}/healthz"):
-            if web.poll() is not None or time.monotonic() > give_up:
+            if process.poll() is not None or time.monotonic() > give_up:
                 raise RuntimeError("The web server did not start.")
             time.sleep(0.1)
-        yield address
+        yield Server(address, process.pid)
 
 
 def manage(*arguments: str) -> list[str]:
@@ -142,6 +175,8 @@ def _environment(database_url: str, microsoft: str) -> dict[str, str]:
         "PUBLIC_URL": "http://127.0.0.1:8000",  # the emulator takes any loopback address as the way back
         **{f"MICROSOFT_{name}_URL": microsoft for name in ("LOGIN", "CAMPAIGN", "CUSTOMER")},
         **{f"{name}_SECONDS": "0" for name in waits},
+        **{f"{name}_REQUESTS_PER_SECOND": UNREACHED_LIMIT for name in ("KEY", "ADDRESS")},
+        "BEHIND_PROXY": "True",  # the load comes from many addresses, and each is counted
         "LOG_LEVEL": "WARNING",
     }
 

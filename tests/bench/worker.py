@@ -34,7 +34,7 @@ from dashboard.demo.seeding import connect  # noqa: E402
 from forwarding import tasks  # noqa: E402
 from forwarding.models import DailyCount, Delivery, Status, Upload  # noqa: E402
 from forwarding.planning.planner import plan_all  # noqa: E402
-from ingest.models import Membership, Organisation, Role, ServerKey, Site, Source  # noqa: E402
+from ingest.models import Event, Membership, Organisation, Role, ServerKey, Site, Source  # noqa: E402
 from ingest.parsing import EventRow  # noqa: E402
 from ingest.storing import store_events  # noqa: E402
 from integrations.connecting import add_accounts  # noqa: E402
@@ -47,11 +47,13 @@ from integrations.microsoft_ads.emulator.world import SEARCH_US  # noqa: E402
 from integrations.microsoft_ads.shapes import OfflineConversion  # noqa: E402
 from integrations.models import AdAccount, Connection, ConversionGoal, GoalMapping  # noqa: E402
 from tests.bench.databases import refuse_foreign  # noqa: E402
+from tests.bench.opening import fill_millions, open_pages  # noqa: E402
 
 CUSTOMER = "251093876"
 GOAL = "Purchase"
 CALL_ROWS = 1000
 STORED_AT_ONCE = 5000
+UNREACHED_CAP = 2_000_000_000
 STATM = Path("/proc/self/statm")  # man 5 proc: size and resident pages
 
 
@@ -104,6 +106,40 @@ def open_shop() -> dict[str, Any]:
     set_mapping(account, "purchase", Rule(account.goals.get(name=GOAL).goal_id), owner, now)
     _, server_key = ServerKey.objects.mint(site)
     return {"server_key": server_key}
+
+
+def open_door(origin: str) -> dict[str, Any]:
+    """Make a site that takes events from the pages of an origin, more than come in a day; return its id and key."""
+    organisation = Organisation.objects.create(name="Bench")
+    site = Site.objects.create(
+        organisation=organisation, name="Shop", allowed_origins=[origin], daily_event_cap=UNREACHED_CAP
+    )
+    return {"site_id": site.pk, "write_key": site.write_key}
+
+
+def forget_events() -> dict[str, Any]:
+    """Empty the table of events and what hangs on it."""
+    refuse_foreign(str(connection.settings_dict["NAME"]))
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            cursor.execute("TRUNCATE ingest_event CASCADE")
+        else:
+            cursor.execute("DELETE FROM ingest_event")
+    return {}
+
+
+def count_events(prefix: str) -> dict[str, Any]:
+    """Count the events whose id begins so."""
+    return {"rows": Event.objects.filter(event_id__startswith=prefix).count()}
+
+
+def durability() -> dict[str, Any]:
+    """Say whether a commit waits until it is on disk."""
+    if connection.vendor == "sqlite":
+        return {"is_durable": True}  # synchronous=FULL, by the settings
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT current_setting('fsync') = 'on' AND current_setting('synchronous_commit') = 'on'")
+        return {"is_durable": cursor.fetchone()[0]}
 
 
 def seed(shares: list[int]) -> dict[str, Any]:
@@ -193,7 +229,12 @@ def count() -> dict[str, Any]:
 
 
 ORDERS: dict[str, Callable[..., dict[str, Any]]] = {
-    order.__name__: order for order in (migrate, open_shop, seed, analyze, plan, drain, ceiling, count)
+    order.__name__: order
+    for order in (
+        *(migrate, open_shop, open_door, forget_events, count_events, durability),
+        *(seed, analyze, plan, drain, ceiling, count),
+        *(fill_millions, open_pages),
+    )
 }
 
 

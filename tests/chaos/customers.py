@@ -39,9 +39,11 @@ def _set_up(shop: Shop, organisation: Organisation, owner: User) -> Keys:
     for account in accounts:
         enhanced = any(lane.account_id == account.account_id for lane in shop.enhanced)
         AdAccount.objects.filter(pk=account.pk).update(enhanced_conversions=enhanced)
-        # Refunds go where purchases go.
-        for event_name, lanes in {**shop.lanes, "refund": shop.lanes["purchase"]}.items():
+        for event_name, lanes in shop.lanes.items():
             _map(account, event_name, [lane for lane in lanes if lane.account_id == account.account_id], owner, now)
+        # Any goal is told of refunds, whatever its value.
+        if goal := account.goals.filter(gone_at__isnull=True, status="Active").order_by("pk").first():
+            set_mapping(account, "refund", Rule(goal.goal_id), owner, now)
     _, secret = ServerKey.objects.mint(site)
     return Keys(site.write_key, secret)
 
@@ -140,10 +142,8 @@ def miscounts() -> list[str]:
 
 def _counts() -> dict[tuple[Any, ...], tuple[int, Decimal]]:
     lines = DailyCount.objects.filter(~Q(count=0) | ~Q(value=0))
-    return {
-        tuple(line[:5]): (line[5], line[6])
-        for line in lines.values_list("account", "day", "goal_name", "status", "currency", "count", "value")
-    }
+    key = ("account", "day", "event_name", "goal_name", "status", "error", "with_click", "currency")
+    return {tuple(line[:-2]): (line[-2], line[-1]) for line in lines.values_list(*key, "count", "value")}
 
 
 def takeovers() -> int:

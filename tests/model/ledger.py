@@ -5,7 +5,7 @@ Everything here is said again from the documents, on purpose: where the product 
 
 import itertools
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Literal
@@ -215,13 +215,13 @@ class Standing:
 
 @dataclass
 class Refund:
-    """A refund in one account: what it says, and the lane it found, or none yet."""
+    """A refund in one account: what it says, and the lanes it found so far; called off by a person, it finds none."""
 
     fact: Fact
     account: int
-    goal_id: str
     line: Line
-    lane: Lane | None = None
+    lanes: list[Lane] = field(default_factory=list)
+    is_called_off: bool = False
 
 
 @dataclass(frozen=True)
@@ -405,21 +405,18 @@ class Ledger:
         if fact.at + LIFE <= now:
             return Fate("too_old", rule.goal_id)
         line = Line("refund", fact.value, fact.currency, fact.at, next(self._numbers))
-        self.refunds.append(Refund(fact, account.pk, rule.goal_id, line))
+        self.refunds.append(Refund(fact, account.pk, line))
         return Fate("refund", rule.goal_id)
 
     def _attach(self, orders: set[tuple[int, str]]) -> None:
-        """Give the refunds of these orders their lanes: that of their own goal, else of one that is mapped no more."""
+        """Let the refunds of these orders reach every lane of theirs, once; for another lane it is said anew."""
         for refund in self.refunds:
-            if refund.lane is None and (refund.fact.shop, refund.fact.order) in orders:
-                rules = self.accounts[refund.account].rules.items()
-                mapped = {rule.goal_id for name, rule in rules if name != REFUND}
-                lanes = self._lanes_of(refund.fact.order_key, refund.account)
-                own = [lane for lane in lanes if lane.goal_id == refund.goal_id]
-                old = [lane for lane in lanes if lane.goal_id not in mapped]
-                refund.lane = next(iter([*own, *old]), None)
-                if refund.lane is not None:
-                    refund.lane.lines.append(refund.line)
+            if refund.is_called_off or (refund.fact.shop, refund.fact.order) not in orders:
+                continue
+            for lane in self._lanes_of(refund.fact.order_key, refund.account):
+                if not any(lane is known for known in refund.lanes):
+                    lane.lines.append(replace(refund.line, number=next(self._numbers)) if refund.lanes else refund.line)
+                    refund.lanes.append(lane)
 
     def _apply_adjustments(self) -> None:
         """Let each adjustment reach every lane of its order, once."""
@@ -429,6 +426,12 @@ class Ledger:
                 if said not in self._applied:
                     self._applied.add(said)
                     self.say(lane, adjustment.total, adjustment.currency, adjustment.at)
+
+    def call_off(self, event: EventKey, account: int) -> None:
+        """Let a person call a refund off: what its order becomes later is none of its business any more."""
+        for refund in self.refunds:
+            if (refund.fact.key, refund.account) == (event, account):
+                refund.is_called_off = True
 
     def say_by_hand(self, lane: Lane, total: Decimal | None, currency: str, now: datetime) -> None:
         """Write down what a person said, which is the last word."""

@@ -30,7 +30,7 @@ from convultra import failpoints
 from forwarding import apps, ringing, tasks
 from forwarding.hands.actions import apply
 from forwarding.hands.rules import Action
-from forwarding.models import DailyCount, Delivery, Operation, Upload
+from forwarding.models import AcceptedDay, DailyCount, Delivery, Operation, Upload
 from forwarding.rows.counts import rebuild
 from forwarding.sending.claims import claim
 from forwarding.sending.marking import record_answer, record_failure
@@ -357,6 +357,12 @@ class Conversions(RuleBasedStateMachine):
         ends = Upload.objects.filter(finished_at=None).values_list("leased_until", flat=True)
         self.time.move_to(max([timezone.now(), *ends]), tick=False)
 
+    @rule(which=WHICH)
+    def nobody_looks_until_what_waits_is_too_old(self, which: int) -> None:
+        self.somebody_breaks_it(which, "pause")
+        self.time_passes(timedelta(days=100))
+        self.workers_do_what_is_due()
+
     # Microsoft
 
     @rule(operation=UPLOADS, fault=st.sampled_from(OVER_THE_WIRE), times=st.sampled_from([1, 1, 2, 6]))
@@ -391,6 +397,7 @@ class Conversions(RuleBasedStateMachine):
     @rule(which=WHICH, goal=WHICH, name=NAMES, value=GOAL_VALUES, least=st.sampled_from([None, None, Decimal(50)]))
     def somebody_maps(self, which: int, goal: int, name: str, value: Any, least: Decimal | None) -> None:
         known = self.ledger.accounts[self.accounts[which % 3].pk]
+        value = "event" if name == ledger.REFUND else value  # a refund takes no other
         self.map(known, name, ledger.Rule(list(known.goals)[goal % len(known.goals)], value, least))
 
     @rule(which=WHICH, name=NAMES)
@@ -655,6 +662,8 @@ class Corrections(Conversions):
         if tally.able and action.corrects:
             lane = self.ledger.lanes[row.account_id, row.dedupe_key]
             self.ledger.say_by_hand(lane, total, "" if total is None else row.currency, timezone.now())
+        if tally.able and action is Action.CANCEL and row.dedupe_key.startswith("refund:"):
+            self.ledger.call_off(row.event, row.account_id)
         self.commit()
 
     @rule(which=WHICH, confirms=st.sampled_from(["off", "wait", "require"]))
@@ -697,8 +706,10 @@ def rolled_back() -> Iterator[None]:
 
 
 def counted() -> set[tuple[Any, ...]]:
-    columns = ("account_id", "day", "goal_name", "status", "currency", "count", "value")
-    return {row for row in DailyCount.objects.values_list(*columns) if any(row[-2:])}
+    named = ("account_id", "day", "event_name", "goal_name", "status", "error", "with_click", "currency")
+    days = {row for row in DailyCount.objects.values_list(*named, "count", "value") if any(row[-2:])}
+    accepted = AcceptedDay.objects.exclude(count=0)
+    return days | set(accepted.values_list("account_id", "day", "goal_id", "event_name", "currency", "count"))
 
 
 def _key_of_booking(booking: Booking) -> tuple[str, ...]:

@@ -54,8 +54,8 @@ class Row:
 
     @property
     def is_said_later(self) -> bool:
-        """Say whether it came of an adjustment or a person's hand, so that its event is that of its conversion."""
-        return self.dedupe_key.startswith(("adj:", "hand:"))
+        """Say whether it came of an adjustment, a person's hand or a refund that has its own row, and is one more."""
+        return self.dedupe_key.startswith(("adj:", "hand:", "refund-of:"))
 
     @property
     def counted_value(self) -> Decimal:
@@ -123,8 +123,9 @@ def _may_become(old: Row, new: Row) -> bool:
         return new.status in LIVE or new.status in ("delivered", "failed", "skipped")
     if old.status == "skipped":
         return new.status in LIVE and (old.skip_reason in SET_ASIDE or not old.is_conversion)
-    # Once its goal is only called otherwise, or when a person tries it again; refunded, there is no need to.
-    is_needless = new.skip_reason == "cancelled" or (new.status == "skipped" and not old.is_conversion)
+    # Once its goal is only called otherwise, or when a person tries it again; refunded, there is no need to, and after
+    # consent was refused for its order nobody may.
+    is_needless = new.skip_reason in ("cancelled", "no_consent") or (new.status == "skipped" and not old.is_conversion)
     return old.status == "failed" and (new.status == "pending" or is_needless)
 
 
@@ -225,8 +226,11 @@ def check_counts(rows: Rows) -> None:
             key = (row.account_id, day, name, row.status, row.currency)
             count, value = sums[key]
             sums[key] = count + 1, value + row.counted_value
+    stored: dict[tuple[object, ...], tuple[int, Decimal]] = defaultdict(lambda: (0, Decimal(0)))
     columns = ("account_id", "day", "goal_name", "status", "currency", "count", "value")
-    stored = {tuple(key): (count, value) for *key, count, value in DailyCount.objects.values_list(*columns)}
+    for *key, count, value in DailyCount.objects.values_list(*columns):  # SQLite would add up in binary fractions
+        known, worth = stored[tuple(key)]
+        stored[tuple(key)] = known + count, worth + value
     kept = {key: said for key, said in stored.items() if any(said)}
     assert kept == sums, f"counted {kept}, there are {dict(sums)}"
 

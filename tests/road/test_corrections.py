@@ -13,7 +13,8 @@ from forwarding.models import DailyCount, Delivery, Hold, Kind, Skip, Status
 from forwarding.rows.counts import rebuild
 from ingest.models import Adjustment
 from integrations.connecting import add_accounts, remove_account
-from integrations.microsoft_ads.emulator.world import SEARCH_US
+from integrations.mapping import Rule, set_mapping
+from integrations.microsoft_ads.emulator.world import SEARCH_US, SHOPPING_US
 from tests.road.road import RoadTestCase, purchase
 
 ORDER = "HP-1"
@@ -169,10 +170,12 @@ class TestAfterTheSend(CorrectionsTestCase):
     def test_the_figures_follow_and_a_recount_agrees(self) -> None:
         self.refund("30.00")
         self.go()
-        figures = list(DailyCount.objects.filter(status="delivered").values_list("count", "value"))
-        self.assertEqual(figures, [(1, Decimal(70))])
+        delivered = (
+            DailyCount.objects.filter(status="delivered").order_by("error").values_list("error", "count", "value")
+        )
+        self.assertEqual(list(delivered), [("", 1, Decimal(100)), ("Adjusted", 0, Decimal(-30))])
         rebuild(timezone.now())
-        self.assertEqual(list(DailyCount.objects.filter(count__gt=0).values_list("count", "value")), figures)
+        self.assertEqual(list(delivered.all()), [("", 1, Decimal(100)), ("Adjusted", 0, Decimal(-30))])
 
     def test_an_adjustment_of_an_event_without_a_transaction_is_found_by_its_id(self) -> None:
         event = purchase(transaction_id=None, value="40.00")
@@ -239,7 +242,15 @@ class TestWhichConversion(CorrectionsTestCase):
         self.go()
         self.assertEqual(self.booked(), [Decimal(70)])
 
-    def test_a_refund_goes_to_its_own_goal_whichever_came_first(self) -> None:
+    def test_a_refund_corrects_its_order_in_whatever_goal_it_went_to(self) -> None:
+        self.map("refund", "Trade enquiry")
+        self.buy()
+        self.go()
+        event_id = self.refund("30.00")
+        self.go()
+        self.assertEqual((self.booked(), self.fate(event_id)[0]), ([Decimal(70)], Status.DELIVERED))
+
+    def test_a_refund_corrects_its_order_in_every_goal_whichever_came_first(self) -> None:
         self.map("qualified_lead", "Trade enquiry")
         for names in (("qualified_lead", "purchase"), ("purchase", "qualified_lead")):
             with self.subTest(first=names[0]):
@@ -251,7 +262,43 @@ class TestWhichConversion(CorrectionsTestCase):
                 self.post(purchase(name=names[1], transaction_id=order, value="100.00"))
                 self.go()
                 counted = {row.goal_name: row.effective_value() for row in self.microsoft.bookings[-2:]}
-                self.assertEqual(counted, {"Purchase": Decimal(70), "Trade enquiry": Decimal(100)})
+                self.assertEqual(counted, {"Purchase": Decimal(70), "Trade enquiry": Decimal(70)})
+
+    def test_a_refund_of_an_order_in_two_goals_is_told_of_each_once(self) -> None:
+        self.buy()
+        self.go()
+        self.map("purchase", "Trade enquiry")
+        self.buy()
+        self.go()
+        self.refund("30.00")
+        for _ in range(2):
+            self.go()
+        self.buy()
+        self.go()
+        self.assertEqual((self.booked(), self.sent()), ([Decimal(70)] * 2, ["Restate 70"] * 2))
+
+    def test_a_refund_that_a_person_called_off_corrects_no_later_conversion(self) -> None:
+        self.enterContext(self.settings(ADJUSTMENT_SETTLE_SECONDS=3600))
+        self.map("qualified_lead", "Trade enquiry")
+        self.buy()
+        self.go()
+        event_id = self.refund("30.00")
+        self.go()
+        refund = Delivery.objects.filter(event__event_id=event_id)
+        apply(Action.CANCEL, refund, self.alice, timezone.now())
+        self.buy(name="qualified_lead")
+        self.go()
+        self.assertEqual((refund.count(), self.booked()), (1, [Decimal(100)] * 2))
+
+    def test_a_refund_corrects_its_order_in_each_account(self) -> None:
+        [other] = add_accounts(self.account.connection, [SHOPPING_US], self.alice, timezone.now())
+        for name, goal in (("purchase", "Shopping Purchase"), ("refund", "shopping purchase")):
+            set_mapping(other, name, Rule(other.goals.get(name=goal).goal_id), self.alice, timezone.now())
+        self.buy()
+        self.go()
+        self.refund("30.00")
+        self.go()
+        self.assertEqual(self.booked(), [Decimal(70)] * 2)
 
     def test_a_refund_follows_its_order_to_a_goal_that_was_mapped_before(self) -> None:
         self.buy()

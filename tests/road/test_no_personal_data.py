@@ -1,6 +1,7 @@
 """No plain e-mail, phone number or token is in any table, log or page after the whole road was walked."""
 
 import base64
+import io
 import json
 import logging
 import zlib
@@ -11,8 +12,13 @@ from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import connection
 from django.urls import reverse
+from django.utils import timezone
 
+from forwarding import importing
 from forwarding.models import Delivery
+from ingest.imports import working
+from ingest.imports.uploading import FileOptions, take_file
+from ingest.models import Import
 from integrations.models import Connection
 from tests.road.road import RoadTestCase, purchase
 
@@ -40,6 +46,7 @@ class TestCanaries(RoadTestCase):
             event = purchase(user_data={"email": EMAIL, "phone": PHONE})
             self.post(event, purchase(msclkid=None, user_data={"email": EMAIL}))
             self.post_nonsense()
+            self.import_file()
             self.microsoft.fault("OfflineConversions/Apply", "html")
             self.go()
             self.microsoft.expire_tokens()
@@ -61,6 +68,17 @@ class TestCanaries(RoadTestCase):
             self.assertIn(r.status_code, (400, 422))
             self.assertNotIn(EMAIL, r.content.decode())
 
+    def import_file(self) -> None:
+        """Import a file that has them where they belong, and where they do not."""
+        header = "name,occurred_at,transaction_id,email,phone,email_sha256,msclkid"
+        rows = [f"purchase,2026-11-20,,{EMAIL},{PHONE},,", f"purchase,2026-11-20,{EMAIL},{EMAIL},no {PHONE},{EMAIL},"]
+        file = io.BytesIO("\n".join([f"{header},{EMAIL}", *rows]).encode())
+        source = take_file(self.site, file, f"{EMAIL}.csv", FileOptions(), self.alice, timezone.now())
+        importing.check(source)
+        source.refresh_from_db()
+        working.confirm(source, self.alice, timezone.now())
+        importing.store(source)
+
     def tables(self) -> Iterator[str]:
         """Every column of every row as text, encoded ones decoded too: a queue hides its tasks in base64 and zlib."""
         with connection.cursor() as cursor:
@@ -81,6 +99,8 @@ class TestCanaries(RoadTestCase):
         names += [(f"account-{page}", [*account]) for page in ("overview", "mapping", "settings", "logs")]
         for delivery in Delivery.objects.all():
             names += [(f"account-{page}", [*account, delivery.public_id]) for page in ("delivery", "delivery-detail")]
+        names += [("imports", [account[0]]), ("import", [account[0], Import.objects.get().public_id])]
+        names += [("import-rows", [account[0], Import.objects.get().public_id])]
         addresses = [reverse(f"dashboard:{name}", args=args) for name, args in names]
         for address in (*addresses, *_staff_pages()):
             r = self.client.get(address)

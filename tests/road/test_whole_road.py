@@ -11,6 +11,8 @@ from django.utils import timezone
 
 from forwarding.models import Attempt, Delivery, Upload
 from forwarding.planning.planner import plan_all
+from ingest.click_ids import new_test_click_id
+from ingest.models import Click
 from integrations.models import AdAccount, Connection
 from tests.cast import CLICK_ID
 from tests.road.road import RoadTestCase, purchase
@@ -60,6 +62,16 @@ class TestDelivered(RoadTestCase):
         self.assertEqual(row["HashedEmailAddress"], "62a8040a00736e70808e43009b5c63c4f6229ced98f486d0968441b292b9858a")
         self.assertNotIn("MicrosoftClickId", row)
 
+    def test_the_install_pages_test_click_never_travels(self) -> None:
+        AdAccount.objects.update(enhanced_conversions=True)
+        test_click, at = new_test_click_id(timezone.now()), timezone.now() - timedelta(hours=2)
+        Click.objects.create(site=self.site, msclkid=test_click, visitor_id="v-1", captured_at=at)
+        person = {"email": "jane@contoso.com"}
+        self.post(purchase(msclkid=test_click, visitor_id="v-1", user_data=person))
+        self.post(purchase(msclkid=None, visitor_id="v-1", user_data=person))
+        self.go()
+        self.assertEqual([row.get("MicrosoftClickId") for row in self.received()], [None, None])
+
     def test_a_thousand_and_one_conversions_take_two_calls(self) -> None:
         for start in range(0, 1001, 500):
             self.post(*(purchase() for _ in range(min(500, 1001 - start))))
@@ -78,6 +90,13 @@ class TestDelivered(RoadTestCase):
 
 
 class TestNotForwarded(RoadTestCase):
+    def test_a_test_click_is_no_click(self) -> None:
+        event = purchase(msclkid=new_test_click_id(timezone.now()))
+        self.post(event)
+        self.go()
+        [delivery] = self.status(event["event_id"])["deliveries"]
+        self.assertEqual((delivery["status"], delivery["reason"]), ("skipped", "no_identifier"))
+
     def test_an_unmapped_event_says_why_and_microsoft_hears_nothing(self) -> None:
         event = purchase(name="add_to_cart")
         self.post(event)
