@@ -61,7 +61,7 @@ class ReencryptTests(RotationTestCase):
     @ROTATING
     def test_it_leaves_every_secret_to_the_newest_key_alone(self) -> None:
         out = self.run_command("reencrypt")
-        self.assertEqual(out, "integrations.Connection: 10 read, 10 encrypted again, 0 unreadable.\n")
+        self.assertIn("integrations.Connection: 10 read, 10 encrypted again, 0 unreadable.\n", out)
         with NEW_ALONE:
             self.assert_every_secret_is_read()
 
@@ -123,7 +123,7 @@ class ReencryptTests(RotationTestCase):
 class VerifyTests(RotationTestCase):
     def test_it_says_that_all_is_well(self) -> None:
         out = self.run_command("verify_encryption")
-        self.assertEqual(out, "integrations.Connection: 10 read, 0 unreadable.\n")
+        self.assertIn("integrations.Connection: 10 read, 0 unreadable.\n", out)
 
     @mock.patch.object(encryption, "BATCH_ROWS", 2)
     def test_it_goes_through_all_batches(self) -> None:

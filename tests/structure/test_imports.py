@@ -17,7 +17,16 @@ TOP_LEVEL = {
     *("manage.py", "pyproject.toml", "requirements-dev.txt", "requirements.txt"),
 }
 # The folders of forwarding, each above what it may import.
-FOLDERS = {"rows": 1, "corrections": 2, "planning": 3, "sending": 3, "hands": 4, "worker": 4, "alerts": 5}
+FOLDERS = {
+    "rows": 1,
+    "corrections": 2,
+    "planning": 3,
+    "sending": 3,
+    "hands": 4,
+    "test_center": 4,
+    "worker": 4,
+    "alerts": 5,
+}
 DOTTED = re.compile(rf"(?:{'|'.join(ROOMS)})(?:\.\w+)+")
 
 # A rule looks at the file that imports, and at the module imported, and says whether that is wrong.
@@ -167,5 +176,5 @@ def _is_in(path: str, package: str) -> bool:
 
 
 def _wires_rooms(path: str) -> bool:
-    """Settings and addresses name every room in words, for Django to import; they import none themselves."""
-    return path in {"convultra/settings.py", "convultra/urls.py"}
+    """Settings, addresses and the ASGI entry name rooms in words, for Django to import; they import none themselves."""
+    return path in {"convultra/asgi.py", "convultra/settings.py", "convultra/urls.py"}
