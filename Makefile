@@ -26,11 +26,11 @@ test: test-sqlite test-postgres ## Run the whole suite on SQLite and on PostgreS
 test-sqlite: $(VENV)/.dev $(NODE)/.made tests/server_helpers/node_modules/.made tests/pages/node_modules/.made tests/vendor/node_modules/.made
 	$(BIN)/pytest -n $(WORKERS) --dist worksteal
 
-# Without what drives a browser through files or pages: it is the same on both databases.
+# Without the browser tests: pages, the SDK and scripts are the same on both databases.
 test-postgres: $(VENV)/.dev
 	@url=$$(TEST_POSTGRES_URL='$(TEST_POSTGRES_URL)' .ci/postgres start) || exit 1; \
-	 DATABASE_URL=$$url $(BIN)/pytest -n $(WORKERS) --dist worksteal --ignore tests/sdk --ignore tests/server_helpers \
-		--ignore tests/pages/test_walk.py --ignore tests/pages/test_forms.py --ignore tests/vendor; code=$$?; \
+	 DATABASE_URL=$$url $(BIN)/pytest -n $(WORKERS) --dist worksteal -m "not browser" \
+		--ignore tests/sdk --ignore tests/server_helpers --ignore tests/vendor; code=$$?; \
 	 .ci/postgres stop "$$url"; exit $$code
 
 check: $(VENV)/.dev ## Format, lint, types and missing migrations; fast enough for every commit

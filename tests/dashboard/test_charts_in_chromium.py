@@ -10,8 +10,9 @@ from playwright.sync_api import Browser, Page, expect
 from pytest_django.live_server_helper import LiveServer
 
 from forwarding.models import DailyCount, Status
-from tests.cast import PASSWORD, make_account, make_connection, make_goal, make_site, make_user
+from tests.cast import make_account, make_connection, make_goal, make_site, make_user
 from tests.dashboard.accounts import deliver
+from tests.support.signing_in import sign_in
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 # How many of a canvas's points have a colour, near enough for what smooths edges.
@@ -42,10 +43,7 @@ def path() -> str:
 
 def open_page(page: Page, live_server: LiveServer, path: str) -> Page:
     """Sign Alice in and open a page."""
-    page.goto(f"{live_server.url}/login/?next={path}")
-    page.get_by_label("Email").fill("alice@example.com")
-    page.get_by_label("Password", exact=True).fill(PASSWORD)
-    page.get_by_role("button", name="Sign in").click()
+    sign_in(page, live_server.url, path)
     expect(page.get_by_role("heading", name="Conversions by day")).to_be_visible()
     return page
 

@@ -7,8 +7,9 @@ from playwright.sync_api import BrowserContext, Page, expect
 from pytest_django.live_server_helper import LiveServer
 
 from ingest.models import Site
-from tests.cast import PASSWORD, make_account, make_connection, make_site, make_user
+from tests.cast import make_account, make_connection, make_site, make_user
 from tests.support.chromium import Console
+from tests.support.signing_in import sign_in
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
@@ -25,10 +26,7 @@ def site() -> Site:
 def home(page: Page, live_server: LiveServer, site: Site) -> Page:
     """Return a page on which Alice has signed in and opened her integrations; nothing on it moves."""
     page.emulate_media(reduced_motion="reduce")
-    page.goto(f"{live_server.url}/login/?next=/s/{site.public_id}/integrations/")
-    page.get_by_label("Email").fill("alice@example.com")
-    page.get_by_label("Password", exact=True).fill(PASSWORD)
-    page.get_by_role("button", name="Sign in").click()
+    sign_in(page, live_server.url, f"/s/{site.public_id}/integrations/")
     expect(page.get_by_role("heading", name="Integrations")).to_be_visible()
     return page
 

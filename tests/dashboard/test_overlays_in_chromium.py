@@ -4,7 +4,8 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 from pytest_django.live_server_helper import LiveServer
 
-from tests.cast import PASSWORD, make_account, make_connection, make_site, make_user
+from tests.cast import make_account, make_connection, make_site, make_user
+from tests.support.signing_in import sign_in
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
@@ -21,10 +22,7 @@ def path() -> str:
 def home(page: Page, live_server: LiveServer, path: str) -> Page:
     """Return a page on which Alice has signed in and opened her integrations; nothing on it moves."""
     page.emulate_media(reduced_motion="reduce")
-    page.goto(f"{live_server.url}/login/?next={path}")
-    page.get_by_label("Email").fill("alice@example.com")
-    page.get_by_label("Password", exact=True).fill(PASSWORD)
-    page.get_by_role("button", name="Sign in").click()
+    sign_in(page, live_server.url, path)
     expect(page.get_by_role("heading", name="Integrations")).to_be_visible()
     return page
 

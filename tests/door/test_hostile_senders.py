@@ -69,7 +69,7 @@ class HostileSenderTests(DoorTestCase):
                 slow.sendall(b" ")
                 self.assert_serves(web)
             self.assertEqual(status(slow), 408)
-            self.assertLess(time.monotonic() - began, BODY_SECONDS + 2)
+            self.assertLess(time.monotonic() - began, BODY_SECONDS + 8)
             self.assertEqual(slow.recv(1), b"")  # else it would hold its connection for as long as it sends
 
     def test_requests_sent_before_the_first_is_answered_are_answered_in_their_order(self) -> None:
@@ -86,7 +86,7 @@ class HostileSenderTests(DoorTestCase):
         with Sender(page(web.port, self.site.write_key)) as sender:
             told = sender.post(f"served-{time.monotonic_ns()}")
         self.assertEqual(told.status, 202)
-        self.assertLess(told.seconds, 2)
+        self.assertLess(told.seconds, 5)
 
     def head(self, length: str) -> bytes:
         lines = ["POST /v1/events HTTP/1.1", "Host: 127.0.0.1", f"Authorization: Bearer {self.secret}"]

@@ -13,9 +13,9 @@ from tests.door.senders import Load, Sender
 from tests.door.serving import Web
 from tests.support.databases import database_url
 
-LOCKED_SECONDS = 4.0
+LOCKED_SECONDS = 8.0
 # Longer than what a key opens is remembered, so that it is looked up while the database is away.
-AWAY_SECONDS, BACK_SECONDS = 4.0, 3.0
+AWAY_SECONDS, BACK_SECONDS = 8.0, 5.0
 # Of which five fill what may wait for the database (MAX_WAITING_ROWS in ingest/collector.py).
 BATCHES, BATCH = 10, 1_000
 FITTING = 5

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from tests.door.cases import DoorTestCase, held_events
 from tests.door.senders import SILENCE, Load, Sender
 
-STOP_SECONDS = 10
+STOP_SECONDS = 20
 HOLD_SECONDS = 0.5
 
 

@@ -136,7 +136,7 @@ class CommitTests(CollectorTestCase):
     def test_what_comes_during_a_commit_is_committed_together(self) -> None:
         everybody_is_here = threading.Event()
         WRITE_KEYS.find(self.site.write_key)
-        commits = self.watch(first=lambda: everybody_is_here.wait(10))
+        commits = self.watch(first=lambda: everybody_is_here.wait(30))
 
         async def last() -> Told:
             while not commits:  # the first commit has begun, and waits for us

@@ -70,7 +70,7 @@ class _Hop(BaseHTTPRequestHandler):
             self._answer(429, b"{}", "0")
             return
         headers = {name: self.headers[name] for name in ("Authorization", "Content-Type") if name in self.headers}
-        answer = requests.request(self.command, self.server.server + self.path, data=body, headers=headers, timeout=10)
+        answer = requests.request(self.command, self.server.server + self.path, data=body, headers=headers, timeout=30)
         if turn == 1:
             self._answer(503, b"{}", "1")
         else:

@@ -94,4 +94,4 @@ class DeadlineTest(CastTestCase):
             started = time.monotonic()
             with self.assertRaises(NoAnswer):
                 client.apply_offline_conversions([PURCHASE])
-        self.assertLess(time.monotonic() - started, 1.5)
+        self.assertLess(time.monotonic() - started, 5)  # the peer goes on for ten

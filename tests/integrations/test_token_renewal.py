@@ -389,7 +389,7 @@ class ManyWorkersTest(TransactionTestCase):
             begin_together = threading.Barrier(8)
 
             def renew(stale: str) -> str:
-                begin_together.wait(timeout=10)
+                begin_together.wait(timeout=30)
                 try:
                     return ConnectionTokens(connection.pk, oauth_app).renew(stale)
                 finally:

@@ -102,10 +102,10 @@ class TestKilledBeforeTheAnswer(CrashTestCase):
         told: dict[str, Any] = {"json": {"events": [purchase]}, "headers": {"Authorization": f"Bearer {secret}"}}
         with web(self.base, FAILPOINT=failpoints.AFTER_INGEST) as (process, address):
             with self.assertRaises(requests.ConnectionError):
-                requests.post(f"{address}/v1/events", timeout=10, **told)
-            self.assertEqual(process.wait(10), -signal.SIGKILL)
+                requests.post(f"{address}/v1/events", timeout=30, **told)
+            self.assertEqual(process.wait(30), -signal.SIGKILL)
         with web(self.base) as (_, address):
-            again = requests.post(f"{address}/v1/events", timeout=10, **told)
+            again = requests.post(f"{address}/v1/events", timeout=30, **told)
         self.assertEqual((again.status_code, again.json()["results"][0]["status"]), (202, "duplicate"))
         self.assertEqual(Event.objects.filter(event_id=purchase["event_id"]).count(), 1)
 
@@ -142,7 +142,7 @@ class TestKilledBetweenSendAndMark(CrashTestCase):
 class TestKilledWhileMarking(CrashTestCase):
     def test_no_row_is_marked_without_the_others(self) -> None:
         fault = {"operation": APPLY, "fault": "partial_error", "indexes": [0], "code": 5612}
-        requests.post(f"{self.base}/_emulator/faults", json=fault, timeout=5).raise_for_status()
+        requests.post(f"{self.base}/_emulator/faults", json=fault, timeout=30).raise_for_status()
         self.die(failpoints.HALF_MARKED)
         self.assert_untouched()
         self.assertEqual(len(self.books.bookings), ORDERS - 1)
@@ -227,7 +227,7 @@ def until_it_answers(address: str) -> None:
     give_up = time.monotonic() + 30
     while time.monotonic() < give_up:
         with suppress(requests.ConnectionError):
-            requests.get(address, timeout=5).raise_for_status()
+            requests.get(address, timeout=30).raise_for_status()
             return
         time.sleep(0.05)
     raise AssertionError(f"Nothing answered at {address}.")

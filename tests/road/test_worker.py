@@ -124,7 +124,7 @@ class TestKilled(WorkerTestCase):
 
     def test_what_a_killed_worker_was_sending_is_taken_over_at_once(self) -> None:
         fault = {"operation": APPLY, "fault": "delay", "seconds": 3}
-        requests.post(f"{self.base}/_emulator/faults", json=fault, timeout=5).raise_for_status()
+        requests.post(f"{self.base}/_emulator/faults", json=fault, timeout=30).raise_for_status()
         with self.worker():
             self.order(3)
             self.until(Upload.objects.exists, "nothing was claimed")
@@ -195,7 +195,7 @@ def redis_server(port: int = 0) -> Iterator[tuple[str, int]]:
     command = [program, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
         try:
-            give_up = time.monotonic() + 10
+            give_up = time.monotonic() + 30
             while not answers(port):
                 assert time.monotonic() < give_up, "Redis did not start"
                 time.sleep(0.05)

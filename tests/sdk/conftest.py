@@ -88,7 +88,7 @@ class Shop:
 
     def wait_for(self, condition: Callable[[], bool]) -> None:
         """Let the browser go on until the condition holds; fail after ten seconds."""
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 30
         while not condition():
             assert time.monotonic() < deadline, "what was waited for did not come"
             self.page.wait_for_timeout(20)

@@ -79,7 +79,7 @@ class LoopbackSite:
             query["cookie"] = case.cookie
         if case.https == "tls":
             query["tls"] = "1"
-        connection = HTTPConnection("127.0.0.1", self.port, timeout=10)
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=30)
         connection.putrequest("GET", f"/?{urlencode(query | self.query)}", skip_host=True)
         connection.putheader("Host", case.host)
         if sendable and case.cookie:

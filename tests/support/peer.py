@@ -51,12 +51,12 @@ def answering(*pieces: bytes) -> Behaviour:
 
 
 def trickling(start: bytes, drop: bytes) -> Behaviour:
-    """Return a peer that never falls silent long enough for a timeout, until it hangs up after two seconds."""
+    """Return a peer that never falls silent long enough for a timeout, until it hangs up after ten seconds."""
 
     def behave(connection: socket, over: Event) -> None:
         take(connection)
         connection.sendall(start)
-        for _ in range(100):
+        for _ in range(500):
             if over.wait(0.02):
                 return
             connection.sendall(drop)
@@ -73,4 +73,4 @@ def resetting(connection: socket, _: Event) -> None:
 def silent(connection: socket, over: Event) -> None:
     """Take the request and say nothing."""
     take(connection)
-    over.wait(2)
+    over.wait(10)

@@ -16,8 +16,9 @@ from forwarding.models import BulkJob, Delivery, Kind, Status
 from integrations.mapping import Rule, set_mapping
 from integrations.microsoft_ads.shapes import UetTag
 from integrations.models import AdAccount, ConversionGoal, GoalMapping
-from tests.cast import NOON, PASSWORD, make_account, make_connection, make_goal, make_site, make_user
+from tests.cast import NOON, make_account, make_connection, make_goal, make_site, make_user
 from tests.dashboard.accounts import deliver
+from tests.support import signing_in
 from tests.support.chromium import Console
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
@@ -39,12 +40,7 @@ def goal() -> ConversionGoal:
 def sign_in(page: Page, live_server: LiveServer, account: AdAccount, path: str) -> None:
     """Sign Alice in and open a page of the account."""
     target = f"/s/{account.site.public_id}/accounts/{account.account_id}/{path}"
-    page.goto(f"{live_server.url}/login/")
-    page.get_by_label("Email").fill("alice@example.com")
-    page.get_by_label("Password", exact=True).fill(PASSWORD)
-    page.get_by_role("button", name="Sign in").click()
-    expect(page.get_by_role("heading", name="Sites")).to_be_visible()
-    page.goto(f"{live_server.url}{target}")
+    signing_in.sign_in(page, live_server.url, target)
 
 
 def sticking_out(page: Page) -> list[str]:

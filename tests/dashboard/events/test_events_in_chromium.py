@@ -12,9 +12,10 @@ from pytest_django.live_server_helper import LiveServer
 from forwarding.models import Status
 from ingest.models import Event, Site
 from integrations.models import ConversionGoal
-from tests.cast import PASSWORD, make_account, make_connection, make_goal, make_site, make_user, store_event
+from tests.cast import make_account, make_connection, make_goal, make_site, make_user, store_event
 from tests.dashboard.accounts import deliver
 from tests.support.chromium import Console
+from tests.support.signing_in import sign_in
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
@@ -37,20 +38,11 @@ def opens(page: Page, live_server: LiveServer, goal: ConversionGoal) -> Opens:
 
     def opening(path: str) -> Page:
         page.clock.install()
-        sign_in(page, live_server)
+        sign_in(page, live_server.url)
         page.goto(f"{live_server.url}/s/{goal.account.site.public_id}/{path}")
         return page
 
     return opening
-
-
-def sign_in(page: Page, live_server: LiveServer) -> None:
-    """Sign Alice in."""
-    page.goto(f"{live_server.url}/login/")
-    page.get_by_label("Email").fill("alice@example.com")
-    page.get_by_label("Password", exact=True).fill(PASSWORD)
-    page.get_by_role("button", name="Sign in").click()
-    expect(page.get_by_role("heading", name="Sites")).to_be_visible()
 
 
 def arrive(site: Site, order: str, seconds_ago: int = 0) -> Event:

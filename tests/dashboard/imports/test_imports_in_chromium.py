@@ -11,7 +11,8 @@ from pytest_django.live_server_helper import LiveServer
 
 from forwarding.importing import check, store
 from ingest.models import Import, Site
-from tests.cast import PASSWORD, make_account, make_connection, make_site, make_user
+from tests.cast import make_account, make_connection, make_site, make_user
+from tests.support.signing_in import sign_in
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
@@ -22,10 +23,7 @@ def home(page: Page, live_server: LiveServer) -> Page:
     site: Site = make_site("Harbor & Pine", make_user("alice"))
     make_account(site, connection=make_connection(site))
     page.emulate_media(reduced_motion="reduce")
-    page.goto(f"{live_server.url}/login/?next=/s/{site.public_id}/imports/")
-    page.get_by_label("Email").fill("alice@example.com")
-    page.get_by_label("Password", exact=True).fill(PASSWORD)
-    page.get_by_role("button", name="Sign in").click()
+    sign_in(page, live_server.url, f"/s/{site.public_id}/imports/")
     expect(page.get_by_role("heading", name="No file was imported yet")).to_be_visible()
     return page
 

@@ -12,9 +12,10 @@ from pytest_django.live_server_helper import LiveServer
 from dashboard.install.views import COUNTRIES
 from ingest.hashing import hash_email, hash_phone
 from ingest.models import Membership, Role, Site
-from tests.cast import PASSWORD, CastTestCase, make_site, make_user
+from tests.cast import CastTestCase, make_site, make_user
 from tests.ingest.test_hashing import EMAILS, JOHN, NO_EMAILS, PHONES
 from tests.structure.sources import read
+from tests.support import signing_in
 
 SDK, INSPECTOR = "static/sdk/source/convultra.v1.js", "static/js/hash-inspector.js"
 SHARED = (
@@ -130,10 +131,7 @@ def site() -> Site:
 
 def sign_in(page: Page, live_server: LiveServer, site: Site) -> None:
     """Sign Alice in and open the inspector."""
-    page.goto(f"{live_server.url}/login/?next=/s/{site.public_id}/hash-inspector/")
-    page.get_by_label("Email").fill("alice@example.com")
-    page.get_by_label("Password", exact=True).fill(PASSWORD)
-    page.get_by_role("button", name="Sign in").click()
+    signing_in.sign_in(page, live_server.url, f"/s/{site.public_id}/hash-inspector/")
     expect(page.get_by_role("heading", name="Hash inspector")).to_be_visible()
 
 

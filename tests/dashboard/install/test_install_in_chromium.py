@@ -17,15 +17,16 @@ from dashboard.install import snippets
 from dashboard.install.snippets import Installation
 from ingest import blocked_origins
 from ingest.models import ConsentPolicy, Site
-from tests.cast import PASSWORD, make_site, make_user
+from tests.cast import make_site, make_user
 from tests.structure.sources import ROOT
 from tests.support.chromium import Console
+from tests.support.signing_in import sign_in
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
 SDK = ROOT / "static/sdk/convultra.v1.js"
 BUY = 'Convultra.trackPurchase({value: 79.99, currency: "USD", transaction_id: "T-1"})'
-PATIENT = 15_000  # the page asks every three seconds
+PATIENT = 45_000  # the page asks every three seconds
 
 
 class Shop(ThreadingHTTPServer):
@@ -75,10 +76,7 @@ def site(live_server: LiveServer) -> Iterator[Site]:
 def home(page: Page, live_server: LiveServer, site: Site) -> Page:
     """Return a page on which Alice has signed in and opened Install SDK; nothing on it moves."""
     page.emulate_media(reduced_motion="reduce")
-    page.goto(f"{live_server.url}/login/?next=/s/{site.public_id}/install/")
-    page.get_by_label("Email").fill("alice@example.com")
-    page.get_by_label("Password", exact=True).fill(PASSWORD)
-    page.get_by_role("button", name="Sign in").click()
+    sign_in(page, live_server.url, f"/s/{site.public_id}/install/")
     expect(page.get_by_role("heading", name="Install SDK")).to_be_visible()
     return page
 

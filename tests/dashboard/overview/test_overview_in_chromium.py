@@ -12,8 +12,9 @@ from pytest_django.live_server_helper import LiveServer
 
 from forwarding.models import DailyCount, Status
 from integrations.models import ConversionGoal, GoalMapping
-from tests.cast import PASSWORD, make_account, make_connection, make_goal, make_site, make_user
+from tests.cast import make_account, make_connection, make_goal, make_site, make_user
 from tests.dashboard.accounts import deliver
+from tests.support.signing_in import sign_in
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 MINUTE = 61_000
@@ -33,10 +34,7 @@ def goal() -> ConversionGoal:
 def open_overview(page: Page, live_server: LiveServer, goal: ConversionGoal) -> Page:
     """Sign Alice in and open her site."""
     path = reverse("dashboard:overview", args=[goal.account.site.public_id])
-    page.goto(f"{live_server.url}/login/?next={path}")
-    page.get_by_label("Email").fill("alice@example.com")
-    page.get_by_label("Password", exact=True).fill(PASSWORD)
-    page.get_by_role("button", name="Sign in").click()
+    sign_in(page, live_server.url, path)
     expect(page.get_by_role("heading", name="Overview", exact=True)).to_be_visible()
     return page
 

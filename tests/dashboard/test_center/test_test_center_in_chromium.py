@@ -15,7 +15,8 @@ from integrations.connecting import add_accounts
 from integrations.mapping import Rule, set_mapping
 from integrations.microsoft_ads.emulator.world import SEARCH_US
 from integrations.models import AdAccount
-from tests.cast import PASSWORD, make_site, make_user
+from tests.cast import make_site, make_user
+from tests.support import signing_in
 from tests.support.chromium import Console
 from tests.support.microsoft import EmulatedMicrosoft
 
@@ -40,12 +41,7 @@ def account() -> Iterator[AdAccount]:
 
 def sign_in(page: Page, live_server: LiveServer, account: AdAccount) -> None:
     """Sign Alice in and open the account's Test Center."""
-    page.goto(f"{live_server.url}/login/")
-    page.get_by_label("Email").fill("alice@example.com")
-    page.get_by_label("Password", exact=True).fill(PASSWORD)
-    page.get_by_role("button", name="Sign in").click()
-    expect(page.get_by_role("heading", name="Sites")).to_be_visible()
-    page.goto(f"{live_server.url}/s/{account.site.public_id}/accounts/{account.account_id}/test/")
+    signing_in.sign_in(page, live_server.url, f"/s/{account.site.public_id}/accounts/{account.account_id}/test/")
 
 
 def test_the_result_comes_by_itself_and_has_the_focus(page: Page, live_server: LiveServer, account: AdAccount) -> None:

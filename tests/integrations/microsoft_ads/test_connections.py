@@ -13,6 +13,7 @@ from tests.integrations.microsoft_ads.canned import PURCHASE, make_client
 from tests.support.peer import BODY, HEAD, WHOLE, Behaviour, answering, peer, resetting, silent, trickling
 
 DEADLINE_SECONDS = 0.25
+SOON = 5  # on a busy machine; the peer goes on for ten
 
 
 def send_to(base: str, timeout_seconds: float = DEADLINE_SECONDS) -> MicrosoftAdsError | None:
@@ -32,7 +33,7 @@ class BrokenConnectionTests(SimpleTestCase):
         self.assertIsInstance(error, NoAnswer)
         assert error
         self.assertEqual((error.outcome_unknown, error.what_to_do), (True, WhatToDo.RETRY))
-        self.assertLess(time.monotonic() - started, 4 * DEADLINE_SECONDS)
+        self.assertLess(time.monotonic() - started, SOON)
 
     def test_silence_after_sending(self) -> None:
         self.assert_outcome_unknown(silent)

@@ -60,10 +60,10 @@ class ProcessTests(SimpleTestCase):
                 assert process.stdout is not None
                 first = process.stdout.readline()
                 address = first.split(" on ")[1].split(" ")[0]
-                r = requests.get(f"{address}/_emulator/ledger", timeout=5)
+                r = requests.get(f"{address}/_emulator/ledger", timeout=30)
                 self.assertEqual((r.status_code, "Ledger" in r.text), (200, True))
                 process.send_signal(number)
-                rest, _ = process.communicate(timeout=10)
+                rest, _ = process.communicate(timeout=30)
                 self.assertEqual(process.returncode, 0, rest)
                 self.assertNotIn("Traceback", rest)
 

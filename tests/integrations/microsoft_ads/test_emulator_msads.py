@@ -214,18 +214,18 @@ class TestSocket:
     def test_a_dropped_connection_is_dropped(self, server: Server) -> None:
         address = f"http://127.0.0.1:{server.port}"
         for kind in ("close_before", "close_after"):
-            requests.post(f"{address}/_emulator/faults", json={"operation": "token", "fault": kind}, timeout=5)
+            requests.post(f"{address}/_emulator/faults", json={"operation": "token", "fault": kind}, timeout=30)
             with pytest.raises(requests.ConnectionError):
-                requests.post(f"{address}/common/oauth2/v2.0/token", timeout=5)
+                requests.post(f"{address}/common/oauth2/v2.0/token", timeout=30)
 
     def test_a_body_cut_short_is_noticed(self, server: Server) -> None:
         address = f"http://127.0.0.1:{server.port}"
-        requests.post(f"{address}/_emulator/faults", json={"operation": "token", "fault": "truncated"}, timeout=5)
+        requests.post(f"{address}/_emulator/faults", json={"operation": "token", "fault": "truncated"}, timeout=30)
         with pytest.raises(requests.exceptions.ChunkedEncodingError):
-            requests.post(f"{address}/common/oauth2/v2.0/token", timeout=5)
+            requests.post(f"{address}/common/oauth2/v2.0/token", timeout=30)
 
     def test_one_connection_serves_many_calls(self, server: Server) -> None:
         with requests.Session() as session:
             for _ in range(3):
-                r = session.get(f"http://127.0.0.1:{server.port}/_emulator/settings", timeout=5)
+                r = session.get(f"http://127.0.0.1:{server.port}/_emulator/settings", timeout=30)
                 assert r.headers.get("Connection", "keep-alive").lower() == "keep-alive"
