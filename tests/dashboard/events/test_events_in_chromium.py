@@ -169,7 +169,7 @@ def test_without_scripts_the_search_and_the_events_are_links(
     plain: Page, live_server: LiveServer, goal: ConversionGoal
 ) -> None:
     arrive(goal.account.site, "HP-1" + "x" * 100)
-    sign_in(plain, live_server)
+    sign_in(plain, live_server.url)
     plain.goto(f"{live_server.url}/s/{goal.account.site.public_id}/integrations/")
     plain.get_by_role("link", name="Find an order").click()
     plain.get_by_role("searchbox").fill("HP-1" + "x" * 100)
