@@ -100,6 +100,7 @@ class Row:
     broken: str = ""
     suggestion: ConversionGoal | None = None
     difference: str = ""
+    is_replaced: bool = False  # the suggestion is chosen, and not saved
     note: str = ""
     seen: str = ""
     missed: int = 0

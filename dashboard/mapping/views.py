@@ -40,7 +40,7 @@ FROM_NOW_ON = "It applies to events received from now on."
 def mapping(request: HttpRequest, site_id: UUID, account_id: str) -> HttpResponse:
     """Show the mapping; POST saves it as a whole: 422 with field errors, 409 when somebody else came first.
 
-    The button `preview` of the same form saves nothing, and shows what the changes would have done.
+    `?use=` names an event whose goal is gone: the nearest one is chosen in its place, and not saved. The button `preview` of the same form saves nothing, and shows what the changes would have done.
     """
     roles = MAP if request.method == "POST" else ()
     entry = account_for(request, site_id, account_id, *roles)
@@ -50,7 +50,7 @@ def mapping(request: HttpRequest, site_id: UUID, account_id: str) -> HttpRespons
     now = timezone.now()
     page = _Page.read(entry, now, Cursor.parse(request.GET.get("before", "")))
     if request.method == "GET":
-        return render(request, TEMPLATE, page.context(request))
+        return render(request, TEMPLATE, page.context(request, page.use_nearest(request.GET.get("use", ""))))
     changed = mapping_forms.posted_rows(request.POST, page.rows, page.goals)
     if "preview" in request.POST:
         return _preview(request, page, changed)
@@ -109,6 +109,14 @@ class _Page:
         below = [row for row in self.rows if not row.stands_above]
         fields = ((row.key, row.field_in_error) for row in (*above, *below))
         return next((f"{key}-{name}" for key, name in fields if name), "")
+
+    def use_nearest(self, event_name: str) -> str:
+        """Choose the nearest goal where an event's own is gone; return the field, "" where there is none to choose."""
+        row = next((row for row in self.rows if row.event == event_name and row.suggestion is not None), None)
+        if row is None or row.suggestion is None or not may(self.entry.role, MAP):
+            return ""
+        row.goal, row.is_replaced = str(row.suggestion.pk), True
+        return f"{row.key}-goal"
 
     def context(self, request: HttpRequest, focus: str = "") -> dict[str, object]:
         """Return what the page is drawn with; `focus` is the element that an answer moves the focus to."""

@@ -18,7 +18,8 @@
   document.addEventListener("click", (event) => {
     const pick = event.target.closest("[data-pick],[data-fill]");
     if (!pick) return;
-    event.preventDefault(); // without scripts the button saves what it picks
+    // Without scripts a button saves what it picks, and a link opens the page with it chosen.
+    event.preventDefault();
     const field = document.getElementById(pick.dataset.pick || pick.dataset.fill);
     field.value = pick.dataset.value;
     field.focus();

@@ -468,7 +468,7 @@ def test_a_broken_goal_is_replaced_by_one_click(opens: Opens, goal: ConversionGo
     make_goal(goal.account, "Trade Leads")
     GoalMapping.objects.create(account=goal.account, event_name="lead", goal=gone)
     page = opens("mapping/")
-    page.get_by_role("button", name="Use “Trade Leads”").click()
+    page.get_by_role("link", name="Use “Trade Leads”").click()
     page.get_by_role("button", name="Save mapping").click()
     expect(page.get_by_text("lead goes to “Trade Leads”")).to_be_visible()
 
@@ -531,6 +531,22 @@ def test_everything_works_without_scripts(browser: Browser, live_server: LiveSer
     page.get_by_label("Type Search – US to confirm").fill("Search – US")
     page.get_by_role("button", name="Remove account").click()
     expect(page.get_by_text("Search – US removed")).to_be_visible()
+    context.close()
+
+
+def test_a_broken_goal_is_replaced_without_scripts(
+    browser: Browser, live_server: LiveServer, goal: ConversionGoal
+) -> None:
+    gone = make_goal(goal.account, "Trade Lead", gone_at=NOON)
+    make_goal(goal.account, "Trade Leads")
+    GoalMapping.objects.create(account=goal.account, event_name="lead", goal=gone)
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    sign_in(page, live_server, goal.account, "mapping/")
+    page.get_by_role("link", name="Use “Trade Leads”").click()
+    expect(page.get_by_label("Goal for lead", exact=True)).to_be_focused()
+    page.get_by_role("button", name="Save mapping").click()
+    expect(page.get_by_text("lead goes to “Trade Leads”")).to_be_visible()
     context.close()
 
 

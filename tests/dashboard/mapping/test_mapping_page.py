@@ -86,6 +86,22 @@ class TestPage(MappingTestCase):
         for words in ("Trade Lead (not found)", "Goal not found", "no longer exists in Microsoft Advertising"):
             self.assertContains(page, words)
 
+    def test_an_address_chooses_the_nearest_goal_and_saves_nothing(self) -> None:
+        gone, near = make_goal(self.account, "Trade Lead", gone_at=NOON), make_goal(self.account, "Trade Leads")
+        GoalMapping.objects.create(account=self.account, event_name="lead", goal=gone)
+        page = self.client.get(self.url("account-mapping") + "?use=lead")
+        self.assertContains(page, f'<option value="{near.pk}" selected>')
+        self.assertContains(page, "It is chosen now: Save mapping keeps it.")
+        self.assertRegex(page.content.decode(), rf'id="r1-goal"[^>]* data-saved="{gone.pk}" autofocus')
+        self.assertEqual(self.in_force("lead"), Rule(gone.goal_id))
+
+    def test_an_address_chooses_nothing_for_an_event_whose_goal_is_there(self) -> None:
+        usual = self.page_rows()["purchase"].goal
+        for name in ("purchase", "lead", "", "no-such-event"):
+            page = self.client.get(self.url("account-mapping"), {"use": name})
+            self.assertEqual(page.context["above"][0].goal, usual)
+            self.assertNotContains(page, " autofocus")
+
     def test_a_paused_goal_is_flagged(self) -> None:
         self.goal.status = "Paused"
         self.goal.save(update_fields=["status"])
