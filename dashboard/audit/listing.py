@@ -11,6 +11,7 @@ from dashboard.audit import words
 from dashboard.audit.links import href_of
 from dashboard.audit.words import Change, Sentence
 from dashboard.csv_files import give_back, head, moment, written
+from dashboard.list_filters import ListFilter
 from dashboard.people.invitations import name_of
 from ingest.audit import SERVER
 from ingest.models import AuditEntry, Membership, Role, Site
@@ -61,20 +62,30 @@ class Reader:
         return named & ~Q(details__has_key=STAFFS_MARK)
 
 
-class FilterForm(forms.Form):
-    """The list's query string; what is nonsense in it filters nothing."""
+class FilterForm(ListFilter):
+    """The list's query string. `people` are those who may be asked for: members, staff and the server."""
 
     q = forms.CharField(max_length=MAX_SEARCH_CHARS, required=False)
     site = forms.ModelChoiceField(Site.objects.none(), to_field_name="public_id", required=False)
     person = forms.CharField(max_length=20, required=False)
     before = forms.IntegerField(min_value=1, max_value=2**63 - 1, required=False)
 
-    def __init__(self, data: Mapping[str, object], organisation_sites: QuerySet[Site]) -> None:
+    names = {"q": "search", "site": "site", "person": "person"}
+
+    def __init__(self, data: Mapping[str, object], organisation_sites: QuerySet[Site], people: Collection[str]) -> None:
         super().__init__(data)
+        self.people = people
         site = self.fields["site"]
         assert isinstance(site, forms.ModelChoiceField)
         site.queryset = organisation_sites
         self.is_valid()
+
+    def clean_person(self) -> str:
+        """Refuse who is nobody to choose, such as a member who has left."""
+        chosen: str = self.cleaned_data["person"]
+        if chosen and chosen not in self.people:
+            raise forms.ValidationError("Choose a person of the list.")
+        return chosen
 
     def asked(self, reader: Reader, team: Mapping[str, int]) -> QuerySet[AuditEntry]:
         """Return the entries that are asked for, newest first. `team` has the user's id by membership."""

@@ -38,7 +38,7 @@ def audit(request: HttpRequest) -> HttpResponse:
     before = asked.form.cleaned_data.get("before")
     found = list((rows.filter(pk__lt=before) if before else rows)[: PAGE_ROWS + 1])
     lines = [line_of(row, asked.reader) for row in found[:PAGE_ROWS]]
-    query = _query(request, entry)
+    query = _query(request, entry, asked.form)
     ctx = {
         **organisation_frame(request, "audit", Crumb("Audit log"), organisation=entry.organisation),
         "role": entry.role,
@@ -74,20 +74,21 @@ def _asked(request: HttpRequest, entry: OrganisationEntry) -> Asked:
     reader = Reader(entry.membership, list(open_to_them), frozenset(team))
     members = list(met_by(entry.membership).select_related("user").order_by("pk"))
     people = [(str(member.pk), name_of(member.user)) for member in members]
+    people += [(BY_STAFF, STAFF), (BY_SERVER, SERVER)]
     return Asked(
         reader,
-        FilterForm(request.GET, open_to_them),
-        [*people, (BY_STAFF, STAFF), (BY_SERVER, SERVER)],
+        FilterForm(request.GET, open_to_them, [value for value, _ in people]),
+        people,
         {str(member.pk): member.user_id for member in members},
     )
 
 
-def _query(request: HttpRequest, entry: OrganisationEntry) -> QueryDict:
-    """Return the filter as an address writes it, without the page."""
+def _query(request: HttpRequest, entry: OrganisationEntry, form: FilterForm) -> QueryDict:
+    """Return the filter in force as an address writes it, without the page."""
     query = QueryDict(mutable=True)
     query["org"] = str(entry.organisation.public_id)
-    for name in ("q", "site", "person"):
-        if request.GET.get(name):
+    for name in form.names:
+        if form.cleaned_data.get(name):
             query[name] = request.GET[name]
     return query
 

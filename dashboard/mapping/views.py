@@ -40,7 +40,8 @@ FROM_NOW_ON = "It applies to events received from now on."
 def mapping(request: HttpRequest, site_id: UUID, account_id: str) -> HttpResponse:
     """Show the mapping; POST saves it as a whole: 422 with field errors, 409 when somebody else came first.
 
-    `?use=` names an event whose goal is gone: the nearest one is chosen in its place, and not saved. The button `preview` of the same form saves nothing, and shows what the changes would have done.
+    `?use=` names an event whose goal is gone: the nearest one is chosen in its place, and not saved. The button
+    `preview` of the same form saves nothing, and shows what the changes would have done.
     """
     roles = MAP if request.method == "POST" else ()
     entry = account_for(request, site_id, account_id, *roles)

@@ -50,7 +50,7 @@ class SiteRow:
 
 
 class SearchForm(forms.Form):
-    """The list's query string; nonsense shows the whole list."""
+    """The list's query string; what is nonsense in it is left out."""
 
     q = forms.CharField(max_length=MAX_SEARCH_CHARS, required=False)
     attention = forms.BooleanField(required=False)
@@ -108,10 +108,11 @@ def sites(request: HttpRequest) -> HttpResponse:
     accounts = with_health(AdAccount.objects.filter(site__in=mine), now)
     rows = site_rows(mine, accounts, now)
     search = SearchForm(request.GET)
+    search.is_valid()
     ctx = {
         **organisation_frame(request, "sites"),
-        "groups": grouped(_searched(rows, search) if search.is_valid() else rows),
-        "has_search": len(rows) >= SEARCH_FROM or bool(search.data.get("q")),
+        "groups": grouped(_searched(rows, search)),
+        "has_search": len(rows) >= SEARCH_FROM or bool(search.cleaned_data.get("q")),
         "site_count": len(rows),
         "attention_count": sum(row.health.needs_someone for row in rows),
         "total": added(row.figures for row in rows),
@@ -185,6 +186,6 @@ def grouped(rows: Iterable[SiteRow]) -> list[tuple[str, list[SiteRow]]]:
 
 
 def _searched(rows: list[SiteRow], search: SearchForm) -> list[SiteRow]:
-    text = search.cleaned_data["q"].casefold()
+    text = search.cleaned_data.get("q", "").casefold()
     found = [row for row in rows if text in f"{row.site.name} {row.site.domain}".casefold()]
-    return [row for row in found if row.health.needs_someone] if search.cleaned_data["attention"] else found
+    return [row for row in found if row.health.needs_someone] if search.cleaned_data.get("attention") else found
