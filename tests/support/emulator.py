@@ -126,7 +126,7 @@ class EmulatorTestCase(SimpleTestCase):
     # Calls
 
     def call(self, operation: str, body: Body, service: str = CAMPAIGN, method: str = "POST") -> requests.Response:
-        return self.session.request(method, HOST + service + operation, json=body, headers=self.headers, timeout=30)
+        return self.session.request(method, HOST + service + operation, json=body, headers=self.headers, timeout=5)
 
     def apply(self, *rows: object) -> requests.Response:
         return self.call("OfflineConversions/Apply", {"OfflineConversions": list(rows)})
