@@ -134,8 +134,8 @@ def sentence(moment: datetime, zone: ZoneInfo, now: datetime) -> str:
 def full(moment: datetime, zone: ZoneInfo) -> str:
     """Write a moment with everything: Nov 19, 2026, 16:20:09 CST (UTC-06:00)."""
     local = moment.astimezone(zone)
-    offset = f"{local:%z}"
-    return f"{local:%b} {local.day}, {local:%Y, %H:%M:%S} {local:%Z} (UTC{offset[:3]}:{offset[3:5]})"
+    rest, offset = local.strftime("%Y, %H:%M:%S %Z|%z").split("|")
+    return f"{local:%b} {local.day}, {rest} (UTC{offset[:3]}:{offset[3:5]})"
 
 
 def ago(moment: datetime, zone: ZoneInfo, now: datetime) -> str:

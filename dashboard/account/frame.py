@@ -83,4 +83,11 @@ def account_frame(request: HttpRequest, entry: AccountEntry, page: str) -> dict[
 
 def fragment_frame(entry: AccountEntry, now: datetime) -> dict[str, object]:
     """Return what a fragment of an account's page needs: no navigation, no header."""
-    return {"account": entry.account, "site": entry.site, "role": entry.role, "zone": zone_of(entry.site), "now": now}
+    return {
+        "account": entry.account,
+        "site": entry.site,
+        "role": entry.role,
+        "zone": zone_of(entry.site),
+        "now": now,
+        "logs_url": account_url(entry.site, entry.account, "logs"),
+    }

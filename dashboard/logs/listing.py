@@ -131,9 +131,14 @@ class LogRow:
         return self.delivery.event.currency if lacks_order(self.delivery) else self.delivery.currency
 
     @property
+    def key(self) -> str:
+        """Return what names the row on its page."""
+        return str(self.delivery.public_id)
+
+    @property
     def version(self) -> str:
         """Return the row's identity and state: a live page sends it back to ask whether it changed."""
-        return f"{self.delivery.public_id}.{_last_change(self.delivery)}"
+        return f"{self.key}.{_last_change(self.delivery)}"
 
     @property
     def came_before(self) -> datetime | None:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -66,8 +66,9 @@ def theme(context: "Context") -> SafeString:
 
 
 @register.simple_tag
+@lru_cache(maxsize=256)
 def status(value: str, label: str = "") -> SafeString:
-    """Draw the badge of a status; a label replaces its word where the page has a more exact one."""
+    """Draw the badge of a status; a label replaces its word where the page has a more exact one. Drawn once, too."""
     badge = STATUSES[value]
     return format_html('<span class="st st-{}">{}{}</span>', value, icon(badge.icon), label or badge.word)
 
@@ -173,22 +174,28 @@ def rate(part: int, whole: int) -> str:
     return wording.rate(part, whole)
 
 
+def _minute(moment: datetime, zone: ZoneInfo, now: datetime) -> str:
+    return wording.clock(moment, zone, now)[:-3]
+
+
+_WRITERS = {
+    "clock": wording.clock,
+    "day": wording.day,
+    "ago": wording.ago,
+    "sentence": wording.sentence,
+    "minute": _minute,
+}
+
+
 @register.simple_tag(takes_context=True)
 def when(context: "Context", moment: datetime | None, style: str = "clock") -> SafeString:
     """Write a moment as <time>: `clock` (to the second), `day`, `minute`, `sentence` or `ago`; nothing is a dash."""
     if moment is None:
         return SafeString(wording.DASH)
     zone, now = _zone(context), _now(context)
-    writers = {
-        "clock": wording.clock,
-        "day": wording.day,
-        "ago": wording.ago,
-        "sentence": wording.sentence,
-        "minute": lambda *at: wording.clock(*at)[:-3],
-    }
     return format_html(
         '<time datetime="{}" title="{}">{}</time>',
-        moment.astimezone(zone).isoformat(), wording.full(moment, zone), writers[style](moment, zone, now),
+        moment.astimezone(zone).isoformat(), wording.full(moment, zone), _WRITERS[style](moment, zone, now),
     )  # fmt: skip
 
 

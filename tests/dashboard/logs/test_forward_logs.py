@@ -93,6 +93,12 @@ class TestList(LogsTestCase):
         ):
             self.assertContains(page, words)
 
+    def test_a_row_leads_to_its_conversion(self) -> None:
+        one = self.deliver()
+        page = self.client.get(self.url("account-logs"))
+        self.assertContains(page, f'href="{self.url("account-delivery", one.public_id)}"', count=2)
+        self.assertContains(page, f'hx-get="{self.url("account-delivery-detail", one.public_id)}"', count=1)
+
     def test_a_waiting_row_says_what_it_waits_for_and_until_when(self) -> None:
         ready = datetime.now(UTC).replace(microsecond=0) + timedelta(minutes=30)
         self.deliver(Status.PENDING, hold_reason="click_settling", next_attempt_at=ready)
