@@ -4,20 +4,29 @@
 `test_forms.py`. What is typed is by field: text, the label of an option, the value of a radio button, "on" for a box.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 
+from allauth.mfa.models import Authenticator
+from allauth.mfa.recovery_codes.internal.auth import RecoveryCodes
+from allauth.mfa.totp.internal.auth import SECRET_SESSION_KEY, TOTP
 from allauth.usersessions.models import UserSession
 from django.contrib.auth.models import User
 from django.contrib.sessions.models import Session
+from django.core import mail
 from django.db.models import Model
+from django.test import Client
+from django.urls import reverse
 
+from dashboard.people import invitations
 from forwarding.hands.rules import Action
 from forwarding.models import BulkJob, Delivery, TestConversion
 from ingest.models import BlockedOrigin, Import, Invitation, Membership, Organisation, Role, ServerKey, Site
 from integrations.models import AdAccount, Connection, ConversionGoal, GoalMapping
 from tests.cast import PASSWORD
+from tests.dashboard.people.test_two_step import SECRET, code_of
 from tests.pages.routes import Route, routes
 from tests.pages.world import World
 
@@ -26,7 +35,11 @@ HOSTILE = '"><img src=x onerror=alert(2)>'
 CSV = "event_id,name,occurred_at,value,currency,msclkid\nnew-1,purchase,2026-11-20T10:00:00Z,20.00,USD,{}\n".format(
     "a1" * 16
 )
+BACKEND = "allauth.account.auth_backends.AuthenticationBackend"
+MAYA = "maya@brightpath.example"
 Prepare = Callable[[World], object]
+# Who stands before a form where it is not Maya, signed in, and the address that they open.
+Enter = Callable[[World], tuple[Client, str]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,8 +47,9 @@ class Form:
     """A form, what is typed into it, and what must come of that.
 
     `page` is the route it is met on, its own where none is said; `rows` are rows of the world other than `World.own`.
-    `prepare` makes what the world has not. `opens` is what opens the form where scripts run, and `plain` the query that
-    does without. Typed nonsense answers `error`, at the fields of `wrong`; a form of buttons only takes none.
+    `prepare` makes what the world has not, `enter` somebody who is not signed in, or not all the way. `opens` is what
+    opens the form where scripts run, and `plain` the query that does without. Typed nonsense answers `error`, at the
+    fields of `wrong`; a form of buttons only takes none.
     """
 
     key: str
@@ -43,6 +57,7 @@ class Form:
     query: str = ""
     rows: Mapping[str, str] = field(default_factory=dict)
     prepare: Prepare | None = None
+    enter: Enter | None = None
     opens: str = ""
     plain: str = ""
     fill: Mapping[str, str] = field(default_factory=dict)
@@ -130,6 +145,89 @@ def _goal_of_page_views(world: World) -> None:
     """Map what came before it had a goal."""
     goal = world.account.goals.get(name="Purchase")
     GoalMapping.objects.create(account=world.account, event_name="page_view", goal=goal)
+
+
+def _nobody(route: str, world: World) -> tuple[Client, str]:  # noqa: ARG001 - an Enter
+    """Open a page without having signed in."""
+    return Client(), reverse(route)
+
+
+def _after_the_password(world: World) -> tuple[Client, str]:
+    """Let Maya have two-step sign-in, and have given her password."""
+    _two_step(world)
+    client = Client()
+    client.post(reverse("account_login"), {"login": MAYA, "password": PASSWORD})
+    return client, reverse("mfa_authenticate")
+
+
+def _by_the_mail(world: World) -> tuple[Client, str]:  # noqa: ARG001 - an Enter
+    """Let Maya have asked for a link to a new password."""
+    client = Client()
+    client.post(reverse("account_reset_password"), {"email": MAYA})
+    found = re.search(r"/password/reset/key/\S+", str(mail.outbox[-1].body))
+    assert found
+    return client, found[0]
+
+
+def _invited(email: str, world: World) -> str:
+    """Return the path of an invitation's link."""
+    made = invitations.invite(world.people["maya"], world.site.organisation, email, Role.MARKETER, None, world.now)
+    return reverse("dashboard:invitation", args=[made.token])
+
+
+def _new_person(world: World) -> tuple[Client, str]:
+    """Invite somebody who has no account."""
+    return Client(), _invited("nora@brightpath.example", world)
+
+
+def _known_person(world: World) -> tuple[Client, str]:
+    """Invite Theo of Tallis Vinyl, who opened the link and then signed in."""
+    client, kept = Client(), reverse("dashboard:invitation-kept")
+    client.get(_invited("theo@brightpath.example", world))
+    client.post(reverse("account_login"), {"login": "theo@brightpath.example", "password": PASSWORD, "next": kept})
+    return client, kept
+
+
+def _confirmed(route: str, world: World) -> tuple[Client, str]:
+    """Let Maya have given her password again."""
+    if route != "mfa_activate_totp":
+        _two_step(world)
+    client = Client()
+    client.force_login(world.people["maya"], backend=BACKEND)
+    client.post(reverse("account_reauthenticate"), {"password": PASSWORD})
+    return client, reverse(route)
+
+
+def _two_step(world: World) -> None:
+    TOTP.activate(world.people["maya"], SECRET)
+    RecoveryCodes.activate(world.people["maya"])
+
+
+def _recovery_code(world: World) -> str:
+    kept = Authenticator.objects.get(user=world.people["maya"], type=Authenticator.Type.RECOVERY_CODES)
+    codes: list[str] = kept.wrap().get_unused_codes()
+    return codes[0]
+
+
+def _shown_secret() -> str:
+    """Return the secret that a page has just shown for an app: no other session holds one."""
+    sessions = (one.get_decoded() for one in Session.objects.all())
+    return next(str(kept[SECRET_SESSION_KEY]) for kept in sessions if SECRET_SESSION_KEY in kept)
+
+
+# What is typed that only the world knows.
+TYPED: Mapping[str, Callable[[World], str]] = {
+    "account": lambda world: world.account.name,
+    "order": lambda world: world.deliveries["delivered"].transaction_id,
+    "code": lambda world: code_of(SECRET, world.now.timestamp()),
+    "new_code": lambda world: code_of(_shown_secret(), world.now.timestamp()),
+    "recovery": _recovery_code,
+}
+
+
+def spelled(value: str, world: World) -> str:
+    """Return what is typed, with the world's words in it."""
+    return value.format(**{name: word(world) for name, word in TYPED.items() if f"{{{name}}}" in value})
 
 
 SIGN_IN = "?sign_in={connection_id}"
@@ -434,11 +532,77 @@ SIGNING_IN = (
         error="password",
     ),
     Form(
+        key="post account_login",
+        enter=partial(_nobody, "account_login"),
+        fill={"login": MAYA, "password": PASSWORD},
+        says="Sites",
+        changes=Session,
+        nonsense={"login": MAYA, "password": "not it"},
+        error="That email and password do not match",
+    ),
+    Form(
+        key="post mfa_authenticate",
+        enter=_after_the_password,
+        fill={"code": "{code}"},
+        says="Sites",
+        changes=Authenticator,
+        nonsense={"code": "no code"},
+        error="That code is not right",
+    ),
+    Form(
+        key="post mfa_authenticate",
+        enter=_after_the_password,
+        fill={"code": "{recovery}"},
+        says="Sites",
+        changes=Authenticator,
+    ),
+    Form(
         key="post account_reset_password",
-        fill={"email": "maya@brightpath.example"},
+        enter=partial(_nobody, "account_reset_password"),
+        fill={"email": MAYA},
         says="a link is on its way",
         nonsense={"email": "maya@nowhere"},
         error="email address",
+    ),
+    Form(
+        key="post account_reset_password_from_key",
+        enter=_by_the_mail,
+        fill={"password1": NEW_PASSWORD, "password2": NEW_PASSWORD},
+        says="Your password is changed",
+        changes=User,
+        nonsense={"password1": NEW_PASSWORD, "password2": "kelp-harbour-7-lantern"},
+        error="You must type the same password each time.",
+    ),
+    Form(
+        key="post invitation",
+        enter=_new_person,
+        fill={"name": "Nora Lind", "password": NEW_PASSWORD},
+        toast="You joined Brightpath Media",
+        changes=User,
+        nonsense={"name": " ", "password": NEW_PASSWORD},
+        error="Enter a name.",
+    ),
+    Form(key="post invitation-kept", enter=_known_person, toast="You joined Brightpath Media", changes=Membership),
+    Form(
+        key="post mfa_activate_totp",
+        enter=partial(_confirmed, "mfa_activate_totp"),
+        fill={"code": "{new_code}"},
+        says="10 of 10 are left",
+        changes=Authenticator,
+        nonsense={"code": "no code"},
+        error="This code is not right",
+    ),
+    Form(
+        key="post mfa_deactivate_totp",
+        enter=partial(_confirmed, "mfa_deactivate_totp"),
+        says="Your account",
+        changes=Authenticator,
+    ),
+    Form(
+        key="post mfa_generate_recovery_codes",
+        enter=partial(_confirmed, "mfa_generate_recovery_codes"),
+        says="10 of 10 are left",
+        changes=Authenticator,
     ),
     Form(key="post account_logout", page="me", toast="Signed out", changes=Session),
 )
@@ -453,5 +617,10 @@ FILTERS = (
 FORMS = (*OF_DELIVERIES, *OF_LISTS, *OF_ACCOUNTS, *CONNECTING, *OF_THE_SITE, *OF_PEOPLE, *SIGNING_IN, *FILTERS)
 # A form without a button: its boxes are links, or the step that it frames is the last.
 NOT_SENT = {"get sites", "post connect-done"}
+# Doors of people who are not signed in, or not all the way, that have no form behind them.
+FORMLESS = {
+    *("account_inactive", "account_signup", "account_reset_password_done", "account_reset_password_from_key_done"),
+    *("mfa_index", "home"),
+}
 # What is chosen in a list of Forward Logs; tests/dashboard/logs/test_chosen.py sends these.
 DRIVEN_ELSEWHERE = {f"post account-logs-chosen-{action}" for action in Action}

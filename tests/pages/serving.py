@@ -5,8 +5,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from unittest import mock
 
+from allauth.mfa.totp.internal import auth as totp
 from django.conf import settings
 from django.http import HttpResponseBase
 from django.test import Client, override_settings
@@ -62,11 +64,15 @@ class Served:
         """Return a browser profile in which somebody is signed in, and nothing moves."""
         context = browser.new_context(reduced_motion="reduce", **options)  # type: ignore[arg-type]  # Playwright's own
         context.set_default_timeout(15_000)
-        client = self.client(name)
+        self.hand_over(self.client(name), context)
+        return context
+
+    def hand_over(self, client: Client, context: BrowserContext) -> None:
+        """Let a browser profile go on where a client is, with its cookies and no others."""
+        context.clear_cookies()
         context.add_cookies(
             [{"name": key, "value": morsel.value, "url": self.url} for key, morsel in client.cookies.items()]
         )
-        return context
 
     def pages(self) -> list[PageAt]:
         """Return every page that the owner can open: those of the busy site, the outlet's empty ones, and states."""
@@ -97,7 +103,8 @@ class Served:
 @contextmanager
 def serve(now: datetime = NOW, *, is_hostile: bool = True) -> Iterator[Served]:
     """Fill an empty database and serve it until the end of the `with`."""
-    with mock.patch.object(timezone, "now", return_value=now), EmulatedMicrosoft() as microsoft:
+    apps_clock = mock.patch.object(totp, "time", SimpleNamespace(time=now.timestamp))
+    with mock.patch.object(timezone, "now", return_value=now), apps_clock, EmulatedMicrosoft() as microsoft:
         logging.disable()
         try:
             world = build(microsoft, now, is_hostile=is_hostile)

@@ -7,16 +7,21 @@ import html
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
+from django.conf import settings
+from django.core.cache import cache
+from django.test import Client
 from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, Request, expect
 
 from dashboard.guards import role_names
 from ingest.models import Role
-from tests.dashboard.test_every_route import DOORS, SIGNED_IN
+from tests.dashboard.test_every_route import ANYONE, DOORS, SIGNED_IN
 from tests.pages.finding import forms_of, route_of
-from tests.pages.forms import DRIVEN_ELSEWHERE, FORMS, NOT_SENT, Form
+from tests.pages.forms import DRIVEN_ELSEWHERE, FORMLESS, FORMS, NOT_SENT, Form, spelled
 from tests.pages.keyboard import Keyboard
 from tests.pages.serving import PageAt, Served, serve
 from tests.pages.undoing import Undo, rows_of, stored
@@ -39,6 +44,8 @@ OPENED = "(opener) => opener.getAttribute('hx-get') || opener.dataset.opens"
 FEWEST_DIALOGS = 8
 # Between a dialog's last stop and its first, Tab passes the browser's own controls; the page has no focus then.
 HAS_FOCUS = "(dialog) => [document.body, ...dialog.querySelectorAll('*'), dialog].includes(document.activeElement)"
+# A code that works once is as secret as a password.
+KIND = "(field) => field.autocomplete === 'one-time-code' ? field.autocomplete : field.type"
 DESCRIBED = """(field) => (field.getAttribute("aria-describedby") || "").split(" ")
     .map((id) => document.getElementById(id)).filter((one) => one && one.checkVisibility())
     .map((one) => one.innerText).join(" ")"""
@@ -62,10 +69,16 @@ class Visit:
         form, world = self.form, self.served.world
         if form.prepare:
             form.prepare(world)
-        self.page.goto(self.served.url + form.path(world) + ("" if self.scripts else form.plain))
+        if form.enter:
+            client, path = form.enter(world)
+            self.served.hand_over(client, self.page.context)
+        else:
+            path = form.path(world) + ("" if self.scripts else form.plain)
+        self.page.goto(self.served.url + path)
         if self.scripts and form.opens:
             self.keyboard.press(self.page.locator(form.opens).first)
-        target = form.target(world)
+        # An entrance keeps its secret in its address; its form leads where it stands.
+        target = urlsplit(self.page.url).path if form.enter else form.target(world)
         method = "" if form.method == "get" else "[method=post]"
         found = [
             f'form{method}[action="{target}"]',
@@ -78,7 +91,7 @@ class Visit:
     def fill(self, form: Locator, values: Mapping[str, str]) -> None:
         """Type what is said, field by field."""
         for name, value in values.items():
-            self.keyboard.fill(form, name, self.spelled(value))
+            self.keyboard.fill(form, name, spelled(value, self.served.world))
 
     def submit(self, form: Locator) -> None:
         """Press the form's button, with Enter or Space; a form without one takes Enter in its field."""
@@ -101,11 +114,6 @@ class Visit:
     def saying(self, words: str, within: str = "main") -> Locator:
         """Return what says the words where a person sees them."""
         return self.page.locator(within).get_by_text(re.compile(re.escape(words))).locator("visible=true")
-
-    def spelled(self, value: str) -> str:
-        """Return what is typed, with the world's names in it."""
-        world = self.served.world
-        return value.format(account=world.account.name, order=world.deliveries["delivered"].transaction_id)
 
     def _hear(self, message: ConsoleMessage) -> None:
         is_elsewhere = self.form.lands and "404" in message.text  # Microsoft's own page is not behind this server
@@ -144,6 +152,7 @@ class Stage:
                 page.close()
             context.clear_cookies()
             context.add_cookies(self._cookies[key])  # type: ignore[arg-type]  # what a profile gives, it takes
+        cache.clear()  # of codes that were used, and of how often somebody tried
         self._undo.restore()
 
     def close(self) -> None:
@@ -216,15 +225,15 @@ def test_nonsense_is_said_where_it_was_typed_and_stores_nothing(stage: Stage, fo
 
 
 def demand_kept(form: Locator, typed: Mapping[str, str]) -> None:
-    """Demand that nobody has to type again what they typed; passwords and files are no page's to repeat."""
+    """Demand that nobody has to type again what they typed; secrets and files are no page's to repeat."""
     for name, value in typed.items():
         field = form.locator(f'[name="{name}"]:not([type=hidden])')
-        kind = field.first.evaluate("e => e.type")
+        kind = field.first.evaluate(KIND)
         if kind == "radio":
             expect(form.locator(f'[name="{name}"][value="{value}"]')).to_be_checked()
         elif kind == "select-one":
             expect(field.locator("option:checked")).to_have_text(value)
-        elif kind not in ("password", "file"):
+        elif kind not in ("password", "one-time-code", "file"):
             expect(field.first).to_have_value(value)
 
 
@@ -238,14 +247,43 @@ def test_every_form_of_every_page_is_in_the_table(stage: Stage) -> None:
     assert unknown == {}, "give each a row in tests/pages/forms.py: what is typed, and what the page answers"
 
 
+def test_every_form_of_the_entrances_is_in_the_table(stage: Stage) -> None:
+    known = {form.key for form in FORMS}
+    unknown: dict[str, str] = {}
+    drawn: set[str] = set()
+    for form in FORMS:
+        if form.key.startswith(("post account_", "post mfa_", "post invitation")):
+            stage.restore()
+            client, path = form.enter(stage.served.world) if form.enter else _at_home(stage, form)
+            answer = client.get(path, follow=True)
+            drawn.update(str(one.name) for one in answer.templates)
+            unknown.update(
+                (key, path) for one in forms_of(path, answer.content.decode()) for key in one.keys - known - NOT_SENT
+            )
+    assert unknown == {}, "give each a row in tests/pages/forms.py: what is typed, and what the page answers"
+    assert entrances_with_forms() - drawn == set(), "nobody stands before these: give their forms a row with `enter`"
+
+
+def _at_home(stage: Stage, form: Form) -> tuple[Client, str]:
+    """Return Maya before a form's own page."""
+    return stage.served.client("maya"), form.target(stage.served.world)
+
+
+def entrances_with_forms() -> set[str]:
+    """Return the templates of sign-in and all around it that have a form, by name."""
+    folder = Path(settings.BASE_DIR) / "templates"
+    return {str(one.relative_to(folder)) for one in folder.glob("account/*.html") if "<form" in one.read_text()}
+
+
 def test_every_door_that_takes_a_post_has_its_form_in_the_table() -> None:
     taken = {key.split()[1] for key in {form.key for form in FORMS} | DRIVEN_ELSEWHERE if key.startswith("post ")}
     doors = {
         key.removeprefix("dashboard:")
         for key, door in DOORS.items()
-        if key.startswith("dashboard:") and (door.post is SIGNED_IN or isinstance(door.post, tuple))
+        if key.startswith(("dashboard:", "account_", "mfa_"))
+        and (door.post in (ANYONE, SIGNED_IN) or isinstance(door.post, tuple))
     }
-    assert doors - taken == set()
+    assert doors - taken - FORMLESS == set()
 
 
 @pytest.mark.parametrize("name", ["sofia", "lin"])

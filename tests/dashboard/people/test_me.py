@@ -61,6 +61,21 @@ class Password(MeCase):
     def test_a_weak_one_is_refused(self) -> None:
         self.assertEqual(self.change(new="short"), 422)
 
+    def test_what_is_wrong_has_the_focus_and_all_three_are_asked_again(self) -> None:
+        cache.clear()
+        for field, old, new, again in (
+            ("oldpassword", "wrong", "quite-another-one", "quite-another-one"),
+            ("oldpassword", "wrong", "short", "short"),
+            ("password1", PASSWORD, "short", "short"),
+            ("password2", PASSWORD, "quite-another-one", "quite-another-two"),
+        ):
+            with self.subTest(field=field, new=new):
+                form = {"oldpassword": old, "password1": new, "password2": again}
+                page = self.client.post("/me/password/", form).content.decode()
+                self.assertIn("Type all three again: a page never gets a password back.", page)
+                self.assertRegex(page, rf'name="{field}"[^>]* aria-invalid="true"[^>]* autofocus>')
+                self.assertEqual(page.count(" autofocus"), 1)
+
     def test_a_wrong_present_one_counts_as_a_failed_sign_in(self) -> None:
         cache.clear()
         answers = []
