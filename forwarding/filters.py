@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 from django import forms
 from django.db.models import Case, F, OuterRef, Q, QuerySet, Subquery, When
 
-from forwarding.models import Attempt, Delivery, Kind, Skip, Status
+from forwarding.models import HAS_ERROR, Attempt, Delivery, Kind, Skip, Status
 from ingest.models import MAX_ID_CHARS
 from integrations.models import MAX_GOAL_NAME_CHARS, AdAccount
 
@@ -39,6 +39,8 @@ KINDS = [
 ]
 # What may carry an error: what was delivered has none, and what was not forwarded has a reason instead.
 WITH_ERRORS = (Status.FAILED, Status.RETRYING, Status.PENDING)
+# The lane of the rows that have an error, beside those of statuses.
+_ERRORS = "errors"
 # Microsoft's code or our symbol; errors that are told in the same words are asked for together: 5605-5606.
 _ERROR = r"(?:[0-9]{1,9}|[A-Za-z][A-Za-z0-9]{0,99})"
 _TOGETHER, MAX_TOGETHER = "-", 20
@@ -140,15 +142,19 @@ def together(errors: Sequence[str]) -> str:
 
 
 def lanes(wanted: Wanted) -> Sequence[str]:
-    """Return the statuses whose rows an index keeps apart, if that is all that is asked for; [""] for any status."""
+    """Return what of the filter an index keeps apart: statuses, or all rows with an error; [""] for all there are."""
     statuses = _statuses(wanted)
-    return [""] if wanted.search or not statuses or Status.DELIVERED in statuses else statuses
+    if wanted.search or not statuses or Status.DELIVERED in statuses:
+        return [""]
+    return [_ERRORS] if wanted.errors and len(statuses) > 1 else statuses
 
 
 def of_lane(account: AdAccount, wanted: Wanted, lane: str) -> "QuerySet[Delivery]":
-    """Return the rows that an index of their moments leads to: nothing but account, status and time is asked."""
+    """Return the rows that an index of their moments leads to: nothing but account, lane and time is asked."""
     rows: QuerySet[Delivery] = Delivery.objects.filter(account=account)
-    if lane:
+    if lane == _ERRORS:
+        rows = rows.filter(HAS_ERROR)
+    elif lane:
         rows = rows.filter(status=lane)
     if wanted.search:
         # Whoever looks for one order wants it whatever became of it, so a search lists what was not forwarded too.
@@ -161,7 +167,7 @@ def of_lane(account: AdAccount, wanted: Wanted, lane: str) -> "QuerySet[Delivery
 def narrowed(rows: "QuerySet[Delivery]", wanted: Wanted, lane: str) -> "QuerySet[Delivery]":
     """Keep of a lane's rows those that the filter means."""
     statuses = _statuses(wanted)
-    if statuses and not lane:
+    if statuses and lane not in statuses:
         rows = rows.filter(status__in=statuses)
     elif not statuses and not wanted.search and wanted.kind != WITHOUT_ORDER:
         rows = rows.exclude(status=Status.SKIPPED)

@@ -194,6 +194,10 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
         return waiting.filter(expires_at__lte=now).order_by("expires_at")
 
 
+# With these very words PostgreSQL knows that an index has all such rows.
+HAS_ERROR = Q(error_code__isnull=False) | ~Q(error_symbol="")
+
+
 class Delivery(models.Model):
     """One thing Microsoft should know, and what became of it."""
 
@@ -271,6 +275,12 @@ class Delivery(models.Model):
                 fields=["account", "status", "-created_at", "-id"],
                 name="delivery_undelivered",
                 condition=~Q(status="delivered"),
+            ),
+            # Forward Logs by error, whatever became of it: what a list asks of such rows stands in the index itself.
+            models.Index(
+                fields=["account", "-created_at", "-id", "error_code", "error_symbol", "status", "kind", "is_test"],
+                name="delivery_with_error",
+                condition=HAS_ERROR,
             ),
             # Search by order and by click.
             models.Index(

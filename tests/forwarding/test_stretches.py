@@ -2,14 +2,15 @@
 
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
-from unittest import mock
+from unittest import mock, skipUnless
 from zoneinfo import ZoneInfo
 
+from django.db import connection
 from django.http import QueryDict
 from django.utils import timezone
 
 from forwarding import stretches
-from forwarding.filters import FilterForm, Wanted
+from forwarding.filters import TESTS, WITH_ERRORS, FilterForm, Wanted, lanes, narrowed, of_lane
 from forwarding.models import Delivery, Status
 from forwarding.stretches import Cursor, count, stretch
 from tests.cast import CastTestCase
@@ -54,15 +55,38 @@ class TestStretch(StretchTestCase):
         kinds = (Status.FAILED, Status.RETRYING, Status.DELIVERED, Status.PENDING, Status.FAILED, Status.FAILED)
         rows = self.make([kinds[number % 6] for number in range(18)], error_code=117)
         wanted = [row.pk for row in rows if row.status != Status.DELIVERED]
-        self.assertEqual(self.walk(Wanted(error="117"), 3, upwards=True), wanted)
-        self.assertEqual(self.walk(Wanted(error="117"), 3), wanted[::-1])
+        for asked in (Wanted(error="117"), Wanted(statuses=WITH_ERRORS)):
+            self.assertEqual(self.walk(asked, 3, upwards=True), wanted)
+            self.assertEqual(self.walk(asked, 3), wanted[::-1])
 
     def test_a_status_that_takes_longer_to_look_through_holds_the_others_back(self) -> None:
-        old = [*self.make([Status.RETRYING] * 2, error_code=117), *self.make([Status.FAILED] * 2, error_code=117)]
+        old = self.make([Status.RETRYING] * 2 + [Status.FAILED] * 2, error_code=117, is_test=True)
         self.at += timedelta(minutes=1)
         self.make([Status.FAILED] * 12, error_code=5604)
         wanted = sorted((Cursor.of(row) for row in old), reverse=True)
-        self.assertEqual(self.walk(Wanted(error="117"), 3), [row.pk for row in wanted])
+        for asked in (Wanted(error="117", kind=TESTS), Wanted(kind=TESTS, statuses=WITH_ERRORS)):
+            self.assertEqual(self.walk(asked, 3), [row.pk for row in wanted])
+
+    def test_what_waits_is_not_looked_through_for_an_error(self) -> None:
+        old = self.make([Status.RETRYING], error_symbol="Throttled")
+        self.at += timedelta(minutes=1)
+        self.make([Status.PENDING] * 20)
+        found = stretch(self.account, Wanted(error="Throttled"), 2)
+        self.assertEqual((found.pks, found.end), ([row.pk for row in old], None))
+
+    def test_what_was_not_forwarded_and_has_an_error_all_the_same_is_not_meant(self) -> None:
+        skipped, failed = self.make([Status.SKIPPED, Status.FAILED], error_code=117)
+        self.assertEqual(self.walk(Wanted(error="117")), [failed.pk])
+        self.assertEqual(self.walk(Wanted(error="117", status="skipped")), [skipped.pk])
+
+    @skipUnless(connection.vendor == "postgresql", "only its planner says so")
+    def test_an_error_is_listed_and_counted_from_the_index_alone(self) -> None:
+        wanted = Wanted(error="117-5604")
+        with connection.cursor() as cursor:
+            cursor.execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_sort = off")
+        rows = narrowed(of_lane(self.account, wanted, *lanes(wanted)), wanted, *lanes(wanted))
+        plan = rows.order_by("-created_at", "-pk").values("pk")[:50].explain()
+        self.assertIn("Index Only Scan using delivery_with_error", plan)
 
     def test_rows_far_apart_are_found_and_what_lies_between_is_bounded(self) -> None:
         rows = self.make([Status.FAILED] * 20)
