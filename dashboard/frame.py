@@ -16,6 +16,8 @@ from ingest.models import Organisation, Role, Site
 from integrations.models import AdAccount
 
 SITES_IN_SWITCHER = 12
+# So many sites are too many to find one at a glance.
+SITE_SEARCH_FROM = 8
 
 
 class Crumb(NamedTuple):
@@ -148,6 +150,7 @@ def _common(request: HttpRequest, nav: str, organisation: Organisation | None) -
         "person_initials": wording.initials(user.get_full_name() or user.email),
         "switch_sites": [(site, site_url(site)) for site in sites[:SITES_IN_SWITCHER]],
         "more_sites": len(sites) > SITES_IN_SWITCHER,
+        "has_site_search": len(sites) >= SITE_SEARCH_FROM,
         "organisation_doors": _organisation_doors(organisation),
         "help_href": _help_url(request),
     }

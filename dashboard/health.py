@@ -38,16 +38,20 @@ SILENT_DAYS = 2
 
 @dataclass(frozen=True)
 class Health:
-    """A look (`ok`, `warn`, `bad`, `off`: the dot's shape), its word, and the exact reason; ordered worst first."""
+    """A look (`ok`, `warn`, `bad`, `paused`, `off`: the dot's shape), its word, and the exact reason; worst first.
+
+    Each word has one look. What `is_urgent` comes as early as the worst, though its word is a milder one's.
+    """
 
     look: str
     word: str
     reason: str
+    is_urgent: bool = False
 
     @property
     def rank(self) -> int:
         """Return how urgent it is, 0 the most."""
-        return ("bad", "warn", "off", "ok").index(self.look)
+        return 0 if self.is_urgent else ("bad", "warn", "paused", "off", "ok").index(self.look)
 
     @property
     def needs_someone(self) -> bool:
@@ -109,9 +113,9 @@ def account_health(account: AdAccount) -> Health:
     if account.connection.status == Connection.Status.NEEDS_OPERATOR:
         return Health("warn", "Needs attention", f"{account.name} waits for the operator of this server")
     if account.expires_soon:  # type: ignore[attr-defined]
-        return Health("bad", "Needs attention", f"Conversions of {account.name} are about to expire")
+        return Health("warn", "Needs attention", f"Conversions of {account.name} are about to expire", is_urgent=True)
     if account.paused_at is not None:
-        return Health("off", "Paused", f"{account.name} is paused")
+        return Health("paused", "Paused", f"{account.name} is paused")
     if account.hold_reason:
         return Health("warn", "Needs attention", f"{account.name} is held")
     if broken:

@@ -1,5 +1,6 @@
 """How numbers, money, times and ids are written, on every page and in every export. Pure functions, no HTML."""
 
+import re
 from datetime import datetime
 from decimal import ROUND_HALF_UP, Decimal
 from zoneinfo import ZoneInfo
@@ -15,11 +16,25 @@ DASH = "–"
 MINUTE, HOUR, DAY = 60, 3600, 86400
 COMPACT_FROM = 10_000_000
 FIGURE_WITHOUT_CENTS_FROM = 1000
+# From where a figure is shortened to which unit, the largest first.
+_SIZES = ((10**12, 10**12, "T"), (10**9, 10**9, "B"), (COMPACT_FROM, 10**6, "M"))
+_LONG = re.compile(r"\d{1,3}(?:,\d{3}){2,}(?:\.\d+)?")
 
 
 def thousands(number: int) -> str:
     """Write a count: 1,604; from ten million 12.4M, whose page shows the whole number as a title."""
     return f"{number / 1_000_000:.1f}M" if abs(number) >= COMPACT_FROM else f"{number:,}"
+
+
+def brief(written: str) -> str:
+    """Shorten what is from ten million on in a sum that is written out: $12.4M, $1.2B, €2.0T. For large figures only."""
+    return _LONG.sub(_shortened, written)
+
+
+def _shortened(found: re.Match[str]) -> str:
+    number = Decimal(found[0].replace(",", ""))
+    fitting = (f"{number / unit:,.1f}{letter}" for least, unit, letter in _SIZES if number >= least)
+    return next(fitting, found[0])
 
 
 def capped(number: int, cap: int = 10_000) -> str:

@@ -318,8 +318,8 @@ NO_GOALS = Words(
 REPORTS_LAG = timedelta(hours=48)
 IN_REPORTS_LATER = Words(
     "Accepted. Microsoft Ads shows it within 24 to 48 hours",
-    "Its reports lag behind: this page, not they, says that it arrived. A click has to be found for it there, and what "
-    "Microsoft attributed is on the account's overview.",
+    "Microsoft has the conversion. Its reports are a day or two behind, so it is not in them yet. It is counted there "
+    "once Microsoft has matched it to a click; how many it matched is on the account's overview.",
 )
 
 HOLDS: dict[Hold, Words] = {

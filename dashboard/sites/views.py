@@ -19,7 +19,7 @@ from django.views.decorators.http import require_http_methods
 from dashboard import wording
 from dashboard.charts import short_day
 from dashboard.connect.refusals import take_refusal
-from dashboard.frame import organisation_frame, site_url
+from dashboard.frame import SITE_SEARCH_FROM, organisation_frame, site_url
 from dashboard.guards import CONNECT, person, role_names, signed_in
 from dashboard.health import Figures, Health, added, figures_by_account, held_by, is_silent, site_health, with_health
 from dashboard.toasts import say_next
@@ -28,8 +28,6 @@ from ingest.models import Event, Membership, Organisation, Site
 from integrations.models import AdAccount, Connection
 
 MAX_SEARCH_CHARS = 100
-# So many sites are too many to find one at a glance.
-SEARCH_FROM = 8
 
 
 @dataclass(frozen=True)
@@ -112,7 +110,7 @@ def sites(request: HttpRequest) -> HttpResponse:
     ctx = {
         **organisation_frame(request, "sites"),
         "groups": grouped(_searched(rows, search)),
-        "has_search": len(rows) >= SEARCH_FROM or bool(search.cleaned_data.get("q")),
+        "has_search": len(rows) >= SITE_SEARCH_FROM or bool(search.cleaned_data.get("q")),
         "site_count": len(rows),
         "attention_count": sum(row.health.needs_someone for row in rows),
         "total": added(row.figures for row in rows),

@@ -75,7 +75,7 @@ def status(value: str, label: str = "") -> SafeString:
 
 @register.simple_tag
 def dot(look: str) -> SafeString:
-    """Draw the dot of a health: ok, warn, bad, off, each with a shape of its own."""
+    """Draw the dot of a health: ok, warn, bad, paused, off, each with a shape of its own."""
     return format_html('<span class="dot {}"></span>', look)
 
 
@@ -166,6 +166,13 @@ def thousands(number: int) -> SafeString:
     """Write a count with separators; a shortened one carries the whole number as title."""
     short, whole = wording.thousands(number), f"{number:,}"
     return SafeString(short) if short == whole else format_html('<span title="{}">{}</span>', whole, short)
+
+
+@register.filter
+def brief(written: str) -> SafeString:
+    """Write a sum for a large figure; a shortened one carries the whole of it as title."""
+    short = wording.brief(written)
+    return format_html("{}", short) if short == written else format_html('<span title="{}">{}</span>', written, short)
 
 
 @register.simple_tag

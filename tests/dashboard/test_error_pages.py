@@ -19,6 +19,11 @@ class TestNotFound(AccountTestCase):
         self.assertContains(page, reverse("dashboard:integrations", args=[self.site.public_id])[:40], status_code=404)
         self.assertContains(page, "Harbor &amp; Pine", status_code=404)
 
+    def test_its_title_is_words(self) -> None:
+        self.assertContains(
+            self.client.get("/nowhere/"), "<title>We cannot find that page · Convultra</title>", status_code=404
+        )
+
     def test_it_offers_to_search_the_events(self) -> None:
         self.client.force_login(self.alice)
         page = self.client.get("/nowhere/")

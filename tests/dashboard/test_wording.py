@@ -17,6 +17,17 @@ class Numbers(SimpleTestCase):
         self.assertEqual(wording.thousands(9_999_999), "9,999,999")
         self.assertEqual(wording.thousands(12_400_000), "12.4M")
 
+    def test_a_large_figure_of_money_is_shortened_from_ten_million(self) -> None:
+        for written, short in (
+            ("$9,999,999", "$9,999,999"),
+            ("$10,000,000", "$10.0M"),
+            ("−CA$1,234,567,890 + €12", "−CA$1.2B + €12"),
+            ("$2,000,000,031,309", "$2.0T"),
+            ("No value", "No value"),
+        ):
+            with self.subTest(written=written):
+                self.assertEqual(wording.brief(written), short)
+
     def test_a_capped_count_says_so(self) -> None:
         self.assertEqual((wording.capped(10_000), wording.capped(10_001)), ("10,000", "10,000+"))
 

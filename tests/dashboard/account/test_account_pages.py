@@ -168,6 +168,16 @@ class TestOverview(AccountTestCase):
         rebuild(timezone.now())
         self.assertEqual(revenue.findall(self.overview()), ["$0.00"])
 
+    def test_a_paused_account_is_resumed_beside_the_sentence_by_its_only_primary_button(self) -> None:
+        self.account.paused_at = timezone.now()
+        self.account.save(update_fields=["paused_at"])
+        main = self.overview().partition("<main")[2]
+        self.assertRegex(
+            main, r"Somebody paused this account\. Its conversions are kept\.</p></div><div class=\"acts\"><form"
+        )
+        self.assertEqual(main.count("Resume forwarding"), 1)
+        self.assertEqual(main.count("btn-primary"), 1)
+
     def test_a_sign_in_that_ended_holds_everything(self) -> None:
         Connection.objects.update(status=Connection.Status.NEEDS_RECONNECT)
         self.deliver(Status.PENDING)
