@@ -166,8 +166,7 @@ class TestUnanswered:
         shop.visit("https://shop.test/next")
         shop.requests.clear()
         shop.do(f"Convultra.trackLead(), {GRANT}")
-        shop.page.clock.run_for(15_000)
-        shop.wait_for(lambda: len({event["event_id"] for event in shop.sent("events")}) == 2)
+        shop.wind_until(lambda: len({event["event_id"] for event in shop.sent("events")}) == 2)
         assert {event["name"] for event in shop.sent("events")} == {"purchase", "lead"}
         assert {(event["visitor_id"], event["msclkid"]) for event in shop.sent("events")} == {(visitor, CLICK)}
 

@@ -191,8 +191,7 @@ class TestLeaving:
         shop.settle()
         shop.page.clock.install()
         shop.visit("https://shop.test/later")
-        shop.page.clock.run_for(30_000)
-        shop.wait_for(lambda: bool(shop.sent("events")))
+        shop.wind_until(lambda: bool(shop.sent("events")))
         assert {event["name"] for event in shop.sent("events")} == {f"leaving {turn}"}
         assert len({event["event_id"] for event in shop.sent("events")}) == 1
 
@@ -241,8 +240,7 @@ class TestLeaving:
         shop.answers = [Answer(0)]
         shop.page.clock.install()
         shop.visit("https://shop.test/next")
-        shop.page.clock.run_for(15_000)
-        shop.wait_for(lambda: shop.page.evaluate(QUEUE) == [])
+        shop.wind_until(lambda: shop.page.evaluate(QUEUE) == [])
         assert len({event["event_id"] for event in shop.sent("events")}) == 1
 
 

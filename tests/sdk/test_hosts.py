@@ -68,12 +68,7 @@ class TestManyTimes:
             page.close()
         shop.page.clock.install()
         shop.visit()
-
-        def all_sent() -> bool:
-            shop.page.clock.run_for(10_000)
-            return len({event["name"] for event in shop.sent("events")}) == 100
-
-        shop.wait_for(all_sent)
+        shop.wind_until(lambda: len({event["name"] for event in shop.sent("events")}) == 100)
         assert len({event["event_id"] for event in shop.sent("events")}) == 100
 
     def test_two_hundred_events_outlive_an_outage(self, shop: Shop) -> None:
