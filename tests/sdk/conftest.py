@@ -94,16 +94,16 @@ class Shop:
             self.page.wait_for_timeout(20)
 
     def wind_until(self, condition: Callable[[], bool]) -> None:
-        """Wind the page's stopped clock until the condition holds.
+        """Wind the page's stopped clock until the condition holds; fail after ten minutes of it.
 
         By two seconds each time: nine that pass at once would end a request before it has left.
         """
-
-        def holds() -> bool:
+        for _ in range(300):
             self.page.clock.run_for(2_000)
-            return condition()
-
-        self.wait_for(holds)
+            self.page.wait_for_timeout(20)
+            if condition():
+                return
+        raise AssertionError("what was waited for did not come")
 
     def sent(self, kind: str) -> list[Json]:
         """Return the items of all requests of a kind (`events` or `clicks`), in the order of sending."""
