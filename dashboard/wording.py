@@ -27,7 +27,7 @@ def thousands(number: int) -> str:
 
 
 def brief(written: str) -> str:
-    """Shorten what is from ten million on in a sum that is written out: $12.4M, $1.2B, €2.0T. For large figures only."""
+    """Shorten what is ten million or more in a sum that is written out: $12.4M, $1.2B, €2.0T. For large figures."""
     return _LONG.sub(_shortened, written)
 
 

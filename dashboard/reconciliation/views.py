@@ -198,7 +198,7 @@ def _drawn(site: Site, page: Page, found: Reconciliation, now: datetime) -> dict
         "attributed": funnel.steps[4].orders,
         "recoverable": [_line(site, page, loss) for loss in funnel.recoverable],
         "recoverable_orders": sum(loss.orders for loss in funnel.recoverable),
-        "sharing": wording.listed(list(found.sharing[:5])),
+        "sharing": found.sharing[:5],
         "match": match,
         # Numbers that were never read are not small but unknown.
         "has_so_far": page.account.report_read_at is not None and funnel.is_told_apart and not match.accepted,

@@ -169,6 +169,14 @@ def thousands(number: int) -> SafeString:
 
 
 @register.filter
+def names(given: str | Sequence[str]) -> SafeString:
+    """Write names into a sentence, several as A, B and C, each for itself: marks of direction in one end with it."""
+    several = [given] if isinstance(given, str) else given
+    # Escaped one by one, so that joining them makes nothing of them.
+    return mark_safe(wording.listed([format_html("<bdi>{}</bdi>", name) for name in several]))  # noqa: S308
+
+
+@register.filter
 def brief(written: str) -> SafeString:
     """Write a sum for a large figure; a shortened one carries the whole of it as title."""
     short = wording.brief(written)

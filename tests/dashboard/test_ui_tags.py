@@ -6,6 +6,7 @@ from zoneinfo import ZoneInfo
 from django.http import HttpRequest
 from django.template import Context, Template
 from django.test import SimpleTestCase
+from django.utils.html import escape
 
 from dashboard.icons import sprite_icons, used_icons
 from dashboard.templatetags.ui import STATUSES, clickid, code, coloured, cp, highlighted, spark, status
@@ -100,6 +101,15 @@ class Themes(SimpleTestCase):
 
     def test_a_page_without_a_request_has_none(self) -> None:
         self.assertEqual(render("{% theme %}"), "")
+
+
+class Names(SimpleTestCase):
+    def test_each_is_escaped_and_keeps_its_marks_of_direction_to_itself(self) -> None:
+        self.assertEqual(
+            render("{{ several|names }} went", several=["A", "\u202eB", EVIL]),
+            f"<bdi>A</bdi>, <bdi>\u202eB</bdi> and <bdi>{escape(EVIL)}</bdi> went",
+        )
+        self.assertEqual(render("{{ one|names }}", one="Search – US"), "<bdi>Search – US</bdi>")
 
 
 class Lines(SimpleTestCase):

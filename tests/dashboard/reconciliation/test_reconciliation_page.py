@@ -118,11 +118,21 @@ class TestPage(PageTestCase):
         self.assertContains(self.page(), "2 are attributed so far")
         self.assertContains(self.page(currency="USD"), "Not told apart by Microsoft")
 
+    def test_marks_of_direction_in_a_name_end_with_the_name(self) -> None:
+        hostile = "text\u202eevisrever <b>"
+        self.deliver(at=self.long_ago)
+        AcceptedDay.objects.create(
+            account=self.account, goal=self.goal, day=self.long_ago.date(), event_name=hostile, currency="USD", count=1
+        )
+        self.assertContains(
+            self.page(), "<bdi>text\u202eevisrever &lt;b&gt;</bdi> went to the same goal, so it does not"
+        )
+
     def test_another_account_has_its_own_funnel(self) -> None:
         other = make_account(self.site, "138204422", name="Shopping – US")
         GoalMapping.objects.create(account=other, event_name="lead", goal=make_goal(other, "Lead"))
         self.deliver(at=self.long_ago)
-        self.assertContains(self.page(account=other.account_id), "No lead was planned for Shopping – US")
+        self.assertContains(self.page(account=other.account_id), "No lead was planned for <bdi>Shopping – US</bdi>")
         self.assertContains(self.page(), "Of 1 orders")
 
     def test_nonsense_is_ignored(self) -> None:
