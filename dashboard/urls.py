@@ -73,6 +73,7 @@ app_name = "dashboard"
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="dashboard:sites"), name="home"),
     path("sites/", site_views.sites, name="sites"),
+    path("search/", event_views.search, name="search"),
     path("help/", help_views.help_, name="help"),
     path("", include(of_people)),
     # Microsoft has this one registered, for every site: the site is known from the state it sends back.

@@ -4,7 +4,9 @@ Every road is an index. Only an event's own click id has none: it is found by wh
 without accounts among the newest events.
 """
 
-from django.db.models import QuerySet
+from typing import Any
+
+from django.db.models import OuterRef, QuerySet, Subquery
 
 from forwarding.models import Delivery
 from ingest.hashing import hash_email, is_sha256
@@ -12,6 +14,7 @@ from ingest.models import Event, Site
 
 MAX_FOUND = 1000
 CLICKS_LOOKED_THROUGH = 10_000
+MAX_SITES = 500
 
 
 def searchable(text: str) -> str:
@@ -39,6 +42,26 @@ def found(site: Site, text: str, *, has_accounts: bool) -> "QuerySet[Event]":
     ends = (road.order_by().values("pk")[:MAX_FOUND] for road in roads)
     first, *others = (mine.filter(pk__in=end).order_by().values_list("pk", flat=True) for end in ends)
     return mine.filter(pk__in=first.union(*others)[:MAX_FOUND])
+
+
+def sites_with(sites: "QuerySet[Site]", text: str) -> list[Site]:
+    """Return those of the first MAX_SITES by name that have an event to which a text leads. One query.
+
+    A click id is looked for in what was made of events. Each road is walked once a site to its first row: a condition
+    that something exists PostgreSQL may turn into a search through everybody's events.
+    """
+    mine = Event.objects.filter(site=OuterRef("pk"))
+    roads: dict[str, QuerySet[Any]] = {
+        "_by_event": mine.filter(event_id=text),
+        "_by_order": mine.filter(transaction_id=text),
+        "_by_person": mine.filter(external_id=text),
+        "_by_click": Delivery.objects.filter(account__site=OuterRef("pk"), msclkid__in=_spellings(text)),
+    }
+    if is_sha256(text):
+        roads |= {f"_by_{name}": mine.filter(**{f"{name}_sha256": text.lower()}) for name in ("email", "phone")}
+    asked = {name: Subquery(road.order_by().values("pk")[:1]) for name, road in roads.items()}
+    looked_at = sites.order_by("name", "pk").annotate(**asked)[:MAX_SITES]
+    return [site for site in looked_at if any(getattr(site, name) is not None for name in asked)]
 
 
 def _by_click(site: Site, text: str) -> "QuerySet[Event]":

@@ -2,25 +2,29 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from urllib.parse import urlencode
 from uuid import UUID
 
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_GET
 
 from dashboard.events import listing, searching
 from dashboard.events import story as event_story
 from dashboard.events.listing import EventFilterForm, Scene
-from dashboard.frame import Crumb, site_frame, url_or_nothing, zone_of
-from dashboard.guards import SiteEntry, by_htmx, signed_in, site_for
+from dashboard.frame import Crumb, organisation_frame, site_frame, url_or_nothing, zone_of
+from dashboard.guards import SiteEntry, by_htmx, person, signed_in, site_for
 from dashboard.install import snippets
 from dashboard.install.views import about_site
 from ingest.hashing import is_sha256
 from ingest.models import Event, Site
 from integrations.models import AdAccount
 
+# Sites in which to look on, where a search found nothing.
+SITES_OFFERED = 12
 # What is shown of the wire, by its key in the query, for browsers without scripts.
 TABS = (("received", "Received"), ("sent", "Sent"), ("response", "Response"))
 
@@ -41,6 +45,33 @@ def events(request: HttpRequest, site_id: UUID) -> HttpResponse:
     frame = site_frame(request, entry.site, entry.role, "events", Crumb("Events"))
     context = {**frame, **_list_context(entry, query, frame.accounts, timezone.now()), "finds": "find" in request.GET}
     return render(request, "dashboard/events/events.html", context)
+
+
+@signed_in
+@require_GET
+def search(request: HttpRequest) -> HttpResponse:
+    """Look in all sites of a person, from a page above them; what one site has is shown there."""
+    query = _without_addresses(request.GET)
+    if query.get("q", "") != request.GET.get("q", ""):
+        return redirect(f"{request.path}?{query.urlencode()}")
+    text, mine = EventFilterForm(query).wanted().search, Site.objects.for_user(person(request))
+    found = searching.sites_with(mine, text) if text else []
+    if len(found) == 1:
+        return redirect(_found_at(found[0], text))
+    listed = found or list(mine.order_by("name", "pk")[:SITES_OFFERED])
+    context = {
+        **organisation_frame(request, "search", Crumb("Search")),
+        "q": text,
+        "is_hash": is_sha256(text),
+        "found": len(found),
+        "listed": [(site, _found_at(site, text)) for site in listed],
+    }
+    return render(request, "dashboard/events/search.html", context)
+
+
+def _found_at(site: Site, text: str) -> str:
+    asked = urlencode({"q": text}) if text else "find"
+    return f"{reverse('dashboard:events', args=[site.public_id])}?{asked}"
 
 
 @signed_in
