@@ -101,6 +101,7 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.staticfiles",
+    "django.forms",
     "allauth",
     "allauth.account",
     "allauth.mfa",
@@ -152,6 +153,9 @@ TEMPLATES = [
         },
     },
 ]
+
+# So that a template of ours may stand in for one of the admin's widgets.
+FORM_RENDERER = "django.forms.renderers.TemplatesSetting"
 
 # Rows
 
@@ -277,6 +281,8 @@ LANGUAGE_CODE = "en-us"
 USE_I18N = False
 TIME_ZONE = "UTC"
 USE_TZ = True
+# What the admin writes of moments; pages name their own format wherever they write one.
+FORMAT_MODULE_PATH = "convultra.formats"
 STATICFILES_DIRS = [BASE_DIR / "static"]
 # Other files have another address, so browsers may keep these for ever, and never mix two releases.
 STATIC_URL = f"/static/{_version_of(STATICFILES_DIRS[0])}/"

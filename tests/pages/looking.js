@@ -22,9 +22,9 @@
   document.adoptedStyleSheets = [still];
 
   window.looking = {
-    async axe(rules) {
+    async axe(rules, more = {}) {
       const runOnly = rules ? { type: "rule", values: rules } : { type: "tag", values: WCAG };
-      const found = await window.axe.run(document, { runOnly, resultTypes: ["violations"], iframes: false });
+      const found = await window.axe.run(document, { runOnly, resultTypes: ["violations"], iframes: false, ...more });
       return found.violations.map(told);
     },
     facts: () => ({

@@ -1,0 +1,1 @@
+"""How moments and days are written where nothing else says so, which is in the staff's admin."""
