@@ -75,6 +75,7 @@ urlpatterns = [
     path("sites/", site_views.sites, name="sites"),
     path("search/", event_views.search, name="search"),
     path("help/", help_views.help_, name="help"),
+    path("help/api/", help_views.api_reference, name="help-api"),
     path("", include(of_people)),
     # Microsoft has this one registered, for every site: the site is known from the state it sends back.
     path("integrations/microsoft/callback/", integration_views.callback, name="microsoft-callback"),

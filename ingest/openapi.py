@@ -1,7 +1,9 @@
 """Serves the API's own description, `docs/openapi.yaml`, as JSON: `GET /v1/openapi.json`, public, from no database."""
 
 import hashlib
+from collections.abc import Mapping
 from functools import cache
+from typing import Any
 
 import msgspec
 import yaml
@@ -32,7 +34,14 @@ def document(request: HttpRequest) -> HttpResponse:
 
 
 @cache
+def read() -> Mapping[str, Any]:
+    """Return the document as it is parsed. It changes with a release, so it is read once, and nobody changes it."""
+    document: Mapping[str, Any] = yaml.safe_load((settings.BASE_DIR / "docs" / "openapi.yaml").read_bytes())
+    return document
+
+
+@cache
 def _read_document() -> tuple[bytes, str]:
-    """Return the document as JSON and its ETag. It changes with a release, so it is read once."""
-    body = msgspec.json.encode(yaml.safe_load((settings.BASE_DIR / "docs" / "openapi.yaml").read_bytes()))
+    """Return the document as JSON and its ETag."""
+    body = msgspec.json.encode(read())
     return body, f'"{hashlib.sha256(body).hexdigest()[:32]}"'

@@ -21,6 +21,7 @@ from dashboard.event_counts import coverage
 from dashboard.frame import account_url
 from dashboard.guards import person, signed_in
 from dashboard.health import account_health, with_health
+from dashboard.test_center.results import MICROSOFT_ADVERTISING
 from dashboard.trouble import Trouble, in_words
 from integrations.account_settings import change_settings
 from integrations.connecting import AccountsRefused, ReachableAccount, add_accounts, reachable_accounts
@@ -242,6 +243,7 @@ def enhanced(request: HttpRequest, site_id: UUID) -> HttpResponse:
         **step_frame(request, setup, "enhanced"),
         "coverage": coverage(setup.site, names or set(OFFERED_EVENTS), timezone.now()),
         "plain_named": wording.listed(plain),
+        "microsoft_advertising": MICROSOFT_ADVERTISING,
     }
     return render(request, "dashboard/connect/enhanced.html", ctx)
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from django import forms
+from django.conf import settings
 from django.core.validators import RegexValidator
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
@@ -13,6 +14,7 @@ from django.views.decorators.http import require_GET
 
 from dashboard.frame import Crumb, account_url, organisation_frame, site_frame, url_or_nothing
 from dashboard.guards import SiteEntry, account_for, by_htmx, may, signed_in, site_for
+from dashboard.help import reference
 from dashboard.help.words import DEFINITIONS, KEYS, STATUSES, TROUBLES, Place, topic_of
 from integrations.models import AdAccount
 
@@ -82,6 +84,24 @@ def help_(request: HttpRequest) -> HttpResponse:
     return render(request, "dashboard/help/help.html", ctx)
 
 
+@signed_in
+@require_GET
+def api_reference(request: HttpRequest) -> HttpResponse:
+    """Show every call of the script and of the API; with `site` inside that site's frame."""
+    asked = WhereForm(request.GET)
+    asked.is_valid()
+    where = _where(request, asked)
+    ctx = {
+        **_frame(request, where, Crumb("API reference")),
+        "script": [(call, reference.words(text)) for call, text in reference.SCRIPT],
+        "enhance": reference.ENHANCE,
+        "calls": reference.calls(),
+        "shapes": reference.shapes(),
+        "public_url": settings.PUBLIC_URL,
+    }
+    return render(request, "dashboard/help/api_reference.html", ctx)
+
+
 def _where(request: HttpRequest, asked: WhereForm) -> Where:
     site_id, account_id = asked.cleaned_data.get("site"), asked.cleaned_data.get("account", "")
     if site_id is None:
@@ -92,10 +112,11 @@ def _where(request: HttpRequest, asked: WhereForm) -> Where:
     return Where(SiteEntry(site, role), account)
 
 
-def _frame(request: HttpRequest, where: Where) -> dict[str, object]:
+def _frame(request: HttpRequest, where: Where, *crumbs: Crumb) -> dict[str, object]:
+    trail = (Crumb("Help", reverse("dashboard:help") if crumbs else ""), *crumbs)
     if where.entry is None:
-        return organisation_frame(request, "help", Crumb("Help"))
-    return site_frame(request, where.entry.site, where.entry.role, "help", Crumb("Help"))
+        return organisation_frame(request, "help", *trail)
+    return site_frame(request, where.entry.site, where.entry.role, "help", *trail)
 
 
 def _troubles(names: Iterable[str], where: Where) -> list[TroubleRow]:

@@ -232,10 +232,11 @@ def _refused(broken: Sequence[Refused]) -> Check:
     others = f" {more} more rule{'s were' if more > 1 else ' was'} broken." if more else ""
     hours = MENDED_AFTER // timedelta(hours=1)
     text = (
-        f"These are not stored and not forwarded. Correct the code of {whose} by the rules listed here;"
-        f" this leaves once nothing was refused for {hours} hours.{others}"
+        f"They are not stored and not forwarded. Correct the code of {whose} by the rules that Install SDK lists."
+        f" This notice goes away once nothing was refused for {hours} hours.{others}"
     )
-    return Check("bad", f"Refused: {wording.listed(list(kinds))}", text, rules=rules)
+    title = f"{wording.listed(list(kinds))} are refused"
+    return Check("bad", title[0].upper() + title[1:], text, rules=rules)
 
 
 def _of(refused: Refused) -> str:

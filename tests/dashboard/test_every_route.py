@@ -86,6 +86,7 @@ DOORS: dict[str, Door] = {
     "account_reset_password_from_key_done": PUBLIC,
     "dashboard:home": PUBLIC,
     "dashboard:help": Door(get=SIGNED_IN),
+    "dashboard:help-api": Door(get=SIGNED_IN),
     "dashboard:search": Door(get=SIGNED_IN),
     # Adding one takes CONNECT in the organisation that is chosen.
     "dashboard:sites": Door(SIGNED_IN, ANYONE),

@@ -299,6 +299,12 @@ class EnhancedConversions(Steps):
             store_event(self.site, email_sha256=digest, received_at=NOON - timedelta(hours=1))
         self.assertIn("width:25%", self.page("enhanced"))
 
+    def test_it_says_where_data_is_hashed_and_leads_to_the_code_and_to_microsofts_terms(self) -> None:
+        page = self.page("enhanced")
+        self.assertIn("or on arrival where a server or a CSV file brings it", page)
+        self.assertIn(f'href="/help/api/?site={self.site.public_id}#script"', page)
+        self.assertIn('href="https://ads.microsoft.com/"', page)
+
     def test_it_says_so_when_nothing_has_arrived(self) -> None:
         self.assertIn("No event of the mapped kinds has arrived", self.page("enhanced"))
 

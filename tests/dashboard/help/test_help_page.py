@@ -1,11 +1,16 @@
 """Help: one place on every page, about that page, with a link to where each problem is mended."""
 
+import re
+from html import escape, unescape
 from typing import TYPE_CHECKING
 
 from django.urls import reverse
 
+from dashboard.help import reference
 from dashboard.help.words import DEFINITIONS, STATUSES, TROUBLES, topic_of
+from dashboard.install import snippets
 from dashboard.templatetags import ui
+from ingest import openapi
 from ingest.models import Membership, Role
 from tests.cast import CastTestCase
 
@@ -77,3 +82,27 @@ class TheWords(HelpCase):
     def test_the_nearest_topic_counts(self) -> None:
         self.assertEqual(topic_of("account-logs-retry"), topic_of("account-logs"))
         self.assertEqual(topic_of("me").definitions, tuple(DEFINITIONS))
+
+
+class TheReference(HelpCase):
+    def test_it_has_every_call_of_the_script(self) -> None:
+        stub = re.findall(r'"(\w+)"', snippets.STUB.partition("[")[2].partition("]")[0])
+        page = self.client.get("/help/api/").content.decode()
+        self.assertEqual([name for name in [*stub, "clickId", "visitorId"] if f"{name}(" not in page], [])
+
+    def test_it_has_every_call_and_field_of_the_api(self) -> None:
+        document = openapi.read()
+        fields = document["components"]["schemas"]["BackendEvent"]["properties"]
+        page = unescape(self.client.get("/help/api/").content.decode())
+        wanted = [*document["paths"], *(f"<code>{name}</code>" for name in fields)]
+        self.assertEqual([words for words in wanted if words not in page], [])
+
+    def test_every_field_is_explained(self) -> None:
+        shapes = reference.shapes()
+        unsaid = [(shape.title, one.name) for shape in shapes for one in shape.members if one.text == (("", False),)]
+        self.assertEqual(unsaid, [("user_data of an event", "email"), ("user_data of an event", "phone")])
+
+    def test_install_sdk_leads_there_within_the_site(self) -> None:
+        href = f"/help/api/?site={self.site.public_id}"
+        self.assertContains(self.client.get(reverse("dashboard:install", args=[self.site.public_id])), href)
+        self.assertContains(self.client.get(href), escape(self.site.name))

@@ -238,7 +238,7 @@ def test_a_purchase_that_is_refused_is_said_and_nothing_waits_for_the_script(
     page.evaluate('Convultra.trackPurchase({value: 79.99, currency: "$", transaction_id: "T-1"})')
     home.bring_to_front()
     checks = home.get_by_role("list", name="Checks")
-    expect(checks).to_contain_text("Refused: events of your pages", timeout=PATIENT)
+    expect(checks).to_contain_text("Events of your pages are refused", timeout=PATIENT)
     expect(checks).to_contain_text("Event of a page, currency")
     expect(checks).to_contain_text("Script loaded")
     expect(home.locator("#checks-summary")).to_have_text("3 of 7 done, 1 to fix")

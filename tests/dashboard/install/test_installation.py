@@ -147,7 +147,7 @@ class RefusalTests(SimpleTestCase):
 
     def test_it_names_the_member_and_the_rule_and_what_to_do(self) -> None:
         [found] = self.refusals(CURRENCY)
-        self.assertEqual((found.state, found.title), ("bad", "Refused: events of your pages"))
+        self.assertEqual((found.state, found.title), ("bad", "Events of your pages are refused"))
         self.assertIn("not stored and not forwarded. Correct the code of your pages", found.text)
         [rule] = found.rules
         self.assertEqual((rule.of, rule.member, rule.last_at), ("Event of a page", "currency", NOON))
@@ -161,7 +161,7 @@ class RefusalTests(SimpleTestCase):
         several = [refused("value", "value_malformed", "server", "adjustments", minutes=n) for n in range(5)]
         [found] = self.refusals(CURRENCY, *several)
         self.assertEqual([rule.of for rule in found.rules], ["Event of a page", "Adjustment", "Adjustment"])
-        self.assertEqual(found.title, "Refused: events of your pages and adjustments")
+        self.assertEqual(found.title, "Events of your pages and adjustments are refused")
         self.assertIn("the code of your pages and your backend", found.text)
         self.assertTrue(found.text.endswith("3 more rules were broken."))
 
