@@ -193,8 +193,10 @@ class TestMatchRate(PageTestCase):
         self.assertContains(account, "No matching click found")
         self.assertNotContains(account, "Already counted")
 
-    def test_a_day_that_settles_shows_what_is_known_and_that_it_moves(self) -> None:
-        self.assertContains(self.page(), "33.3% so far")
+    def test_a_day_that_settles_has_no_rate(self) -> None:
+        self.assertContains(self.page(), '<span class="t2">settling</span>')
+        self.assertContains(self.page(), "1 of 3 sent on this day, still settling")
+        self.assertNotContains(self.page(), "33.3%")
         self.assertContains(self.page(), "up to $149.70")
         self.assertContains(self.page(), "not settled")
 
