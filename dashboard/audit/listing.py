@@ -2,7 +2,9 @@
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from functools import reduce
+from operator import or_
 
 from django import forms
 from django.db.models import Q, QuerySet
@@ -22,6 +24,17 @@ MAX_SEARCH_CHARS = 100
 STAFF = "Convultra staff"
 STAFFS_MARK = "by_staff"  # what an entry's details have when it was done in the admin
 BY_STAFF, BY_SERVER = "staff", "server"
+# What people look for together, by the things of its actions.
+KINDS = {
+    "conversions": ("Conversions", ("delivery", "bulk", "event", "test")),
+    "mapping": ("Goals and mapping", ("mapping", "goal")),
+    "accounts": ("Accounts and sign-ins", ("account", "sign_in")),
+    "team": ("Team", ("invitation", "membership", "organisation")),
+    "sites": ("Sites", ("site",)),
+    "keys": ("API keys", ("server_key", "serverkey")),
+    "imports": ("Imports", ("import",)),
+}
+PERIODS = {"1": "Last 24 hours", "7": "Last 7 days", "30": "Last 30 days", "90": "Last 90 days"}
 HEADER = ("When (UTC)", "Who", "What", "Target", "Site", "Field", "Before", "After", "Action")
 
 
@@ -68,9 +81,11 @@ class FilterForm(ListFilter):
     q = forms.CharField(max_length=MAX_SEARCH_CHARS, required=False)
     site = forms.ModelChoiceField(Site.objects.none(), to_field_name="public_id", required=False)
     person = forms.CharField(max_length=20, required=False)
+    kind = forms.ChoiceField(choices=[(value, label) for value, (label, _) in KINDS.items()], required=False)
+    days = forms.ChoiceField(choices=PERIODS.items(), required=False)
     before = forms.IntegerField(min_value=1, max_value=2**63 - 1, required=False)
 
-    names = {"q": "search", "site": "site", "person": "person"}
+    names = {"q": "search", "site": "site", "person": "person", "kind": "action", "days": "period"}
 
     def __init__(self, data: Mapping[str, object], organisation_sites: QuerySet[Site], people: Collection[str]) -> None:
         super().__init__(data)
@@ -87,12 +102,17 @@ class FilterForm(ListFilter):
             raise forms.ValidationError("Choose a person of the list.")
         return chosen
 
-    def asked(self, reader: Reader, team: Mapping[str, int]) -> QuerySet[AuditEntry]:
+    def asked(self, reader: Reader, team: Mapping[str, int], now: datetime) -> QuerySet[AuditEntry]:
         """Return the entries that are asked for, newest first. `team` has the user's id by membership."""
         given = self.cleaned_data
         rows = reader.entries()
         if given.get("site"):
             rows = rows.filter(site=given["site"])
+        if given.get("kind"):
+            _, things = KINDS[given["kind"]]
+            rows = rows.filter(reduce(or_, (Q(action__startswith=f"{thing}.") for thing in things)))
+        if given.get("days"):
+            rows = rows.filter(created_at__gte=now - timedelta(days=int(given["days"])))
         person = given.get("person", "")
         if person == BY_STAFF:
             rows = rows.filter(reader.by_staff())
@@ -109,7 +129,7 @@ class FilterForm(ListFilter):
     @property
     def is_filtered(self) -> bool:
         """Say whether anything but the page is chosen."""
-        return any(self.cleaned_data.get(name) for name in ("q", "site", "person"))
+        return any(self.cleaned_data.get(name) for name in self.names)
 
 
 def line_of(entry: AuditEntry, reader: Reader) -> Line:

@@ -9,7 +9,18 @@ from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_GET
 
-from dashboard.audit.listing import BY_SERVER, BY_STAFF, PAGE_ROWS, STAFF, FilterForm, Reader, csv_lines, line_of
+from dashboard.audit.listing import (
+    BY_SERVER,
+    BY_STAFF,
+    KINDS,
+    PAGE_ROWS,
+    PERIODS,
+    STAFF,
+    FilterForm,
+    Reader,
+    csv_lines,
+    line_of,
+)
 from dashboard.csv_files import file_name, streamed
 from dashboard.frame import Crumb, organisation_frame
 from dashboard.guards import OrganisationEntry, chosen_organisation, person, signed_in
@@ -34,7 +45,7 @@ def audit(request: HttpRequest) -> HttpResponse:
     """Show a page of the audit log, newest first; `?before=` goes on where a page ended."""
     entry = chosen_organisation(request)
     asked = _asked(request, entry)
-    rows = asked.form.asked(asked.reader, asked.team)
+    rows = asked.form.asked(asked.reader, asked.team, timezone.now())
     before = asked.form.cleaned_data.get("before")
     found = list((rows.filter(pk__lt=before) if before else rows)[: PAGE_ROWS + 1])
     lines = [line_of(row, asked.reader) for row in found[:PAGE_ROWS]]
@@ -46,6 +57,8 @@ def audit(request: HttpRequest) -> HttpResponse:
         "form": asked.form,
         "sites": asked.reader.sites,
         "people": asked.people,
+        "kinds": [(value, label) for value, (label, _) in KINDS.items()],
+        "periods": PERIODS.items(),
         "sees_some": not entry.membership.all_sites,
         "is_first": not before,
         "newest": f"?{query.urlencode()}",
@@ -63,7 +76,7 @@ def export(request: HttpRequest) -> HttpResponseBase:
     """Answer what the filter asks for as a CSV file, however much it is."""
     entry = chosen_organisation(request)
     asked = _asked(request, entry)
-    rows = asked.form.asked(asked.reader, asked.team)
+    rows = asked.form.asked(asked.reader, asked.team, timezone.now())
     name = file_name(entry.organisation.name, "organisation", "audit-log", timezone.now())
     return streamed(request, csv_lines(rows, asked.reader), name)
 

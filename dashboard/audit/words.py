@@ -5,7 +5,10 @@ before anybody thinks of it here; `_SENTENCES` are for those where that does not
 """
 
 from collections.abc import Mapping
+from decimal import Decimal, InvalidOperation
 from typing import NamedTuple
+
+from dashboard import wording
 
 MAX_SHOWN_CHARS = 500
 NOTHING = "–"
@@ -40,8 +43,8 @@ _SENTENCES = {
 }
 _THINGS = {
     "delivery": "conversion",
-    "serverkey": "server key",
-    "key": "server key",
+    "serverkey": "secret key",
+    "server_key": "secret key",
     "sign_in": "Microsoft sign-in",
     "test": "test conversion",
 }
@@ -96,7 +99,7 @@ def sentence(action: str, target: str, details: Mapping[str, object]) -> Sentenc
     """Write what was done to what."""
     pattern = _SENTENCES.get(action) or _pattern(action, details)
     before, _, after = pattern.replace("{action}", str(details.get("action", "work on"))).partition("{}")
-    return Sentence(before if target else before.rstrip(), target, after)
+    return Sentence(before if target else before.rstrip(), target, after + _amounts(action, details))
 
 
 def _pattern(action: str, details: Mapping[str, object]) -> str:
@@ -105,6 +108,25 @@ def _pattern(action: str, details: Mapping[str, object]) -> str:
     if thing == "delivery" and details.get("deliveries", 1) != 1:
         return f"{done} conversions: {{}}"
     return f"{done} the {_THINGS.get(thing, thing.replace('_', ' '))} {{}}"
+
+
+def _amounts(action: str, details: Mapping[str, object]) -> str:
+    """Write what a correction did to the money: " from $129.95 to $99.95"; "" where the entry does not say it."""
+    was, became = _money(details.get("before")), _money(details.get("after"))
+    if action == "delivery.restate" and was and became:
+        return f" from {was} to {became}"
+    return f" ({was})" if action == "delivery.retract" and was else ""
+
+
+def _money(sums: object) -> str:
+    if not isinstance(sums, Mapping):
+        return ""
+    try:
+        return wording.listed(
+            [wording.money(Decimal(str(value)), str(code)) for code, value in sums.items() if len(str(code)) == 3]
+        )
+    except InvalidOperation:
+        return ""
 
 
 def changes(details: Mapping[str, object]) -> list[Change]:

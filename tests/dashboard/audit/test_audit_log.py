@@ -2,15 +2,17 @@
 
 import csv
 import io
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 from uuid import uuid4
 
+import time_machine
 from django.contrib.auth.models import User
 
 from dashboard.audit import listing
 from ingest.audit import record
-from ingest.models import Membership, Organisation, Role, Site
+from ingest.models import AuditEntry, Membership, Organisation, Role, Site
 from integrations.mapping import Rule, set_mapping
 from tests.cast import NOON, CastTestCase, make_site, make_user
 
@@ -113,7 +115,16 @@ class Words(AuditCase):
 
     def test_an_action_that_nobody_foresaw_still_reads(self) -> None:
         self.note("Order service", action="server_key.rotate_twice")
-        self.assertContains(self.read(), "Rotate twice the server key")
+        self.assertContains(self.read(), "Rotate twice the secret key")
+
+    def test_a_correction_says_what_it_did_to_the_money(self) -> None:
+        details: dict[str, object] = {"before": {"USD": "129.95"}, "after": {"USD": "99.95"}}
+        line = self.line("delivery.restate", "HP-48211", details)
+        self.assertEqual(str(line.what), "Restated the conversion HP-48211 from $129.95 to $99.95")
+        line = self.line("delivery.retract", "HP-48198", {"before": {"USD": "64.75"}})
+        self.assertEqual(str(line.what), "Retracted the conversion HP-48198 ($64.75)")
+        line = self.line("delivery.retract", "HP-1", {"before": {"pending": 1}, "after": "odd"})
+        self.assertNotIn("odd", str(line.what))
 
     def test_a_changed_mapping_is_in_the_log(self) -> None:
         set_mapping(self.account, "lead", Rule(self.goal.goal_id), self.alice, NOON)
@@ -259,3 +270,25 @@ def rows_of(answer: "Answer") -> list[dict[str, str]]:
     """Return a CSV answer as its rows."""
     text = answer.getvalue().decode("utf-8-sig")
     return list(csv.DictReader(io.StringIO(text)))
+
+
+class KindAndPeriod(AuditCase):
+    def test_entries_of_a_kind_of_action(self) -> None:
+        self.note("HP-1")
+        self.note("Order service", action="server_key.create")
+        self.assertEqual(self.targets("kind=keys"), ["Order service"])
+        self.assertEqual(self.targets("kind=conversions"), ["HP-1"])
+
+    def test_entries_of_a_period_on_the_page_and_in_the_file(self) -> None:
+        self.note("of now")
+        AuditEntry.objects.create(
+            organisation=self.organisation, action="site.add", target="old", created_at=NOON - timedelta(days=8)
+        )
+        with time_machine.travel(NOON, tick=False):
+            self.client.force_login(self.alice)
+            self.assertEqual(self.targets("days=7"), ["of now"])
+            self.assertEqual(self.targets("days=30"), ["old", "of now"])
+            self.assertEqual(len(rows_of(self.client.get("/org/audit/export.csv?days=7"))), 1)
+
+    def test_nonsense_is_named(self) -> None:
+        self.assertContains(self.read("kind=x&days=x"), "Not understood: action and period")
