@@ -8,7 +8,7 @@ from django.http import HttpRequest
 from django.urls import reverse
 
 from dashboard.frame import Crumb, account_url, site_frame, zone_of
-from dashboard.guards import AccountEntry
+from dashboard.guards import SEND, AccountEntry, may, role_names
 from dashboard.health import Health, account_health
 
 REMOVED = Health("off", "Removed", "Nothing is forwarded to this account any more")
@@ -78,6 +78,9 @@ def account_frame(request: HttpRequest, entry: AccountEntry, page: str) -> dict[
         "page": page,
         "page_label": LABELS[page],
         "tabs": [tab for tab in tabs if tab.href],
+        "test_href": account_url(site, account, "test"),
+        "may_test": may(role, SEND),
+        "needed_to_test": role_names(SEND),
     }
 
 

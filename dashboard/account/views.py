@@ -5,6 +5,7 @@ from datetime import datetime
 from uuid import UUID
 
 from django import forms
+from django.db.models import F
 from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect, render
 from django.utils import timezone
@@ -15,9 +16,10 @@ from dashboard.account import figures as account_figures
 from dashboard.account.coverage import matchable, refused_consent
 from dashboard.account.frame import account_frame, fragment_frame
 from dashboard.asking import Asking, Question, ask_of_account, what_is_wrong
+from dashboard.audit.by_whom import newest
 from dashboard.charts import ConversionsByDay
 from dashboard.frame import account_url, url_or_nothing, zone_of
-from dashboard.guards import CONNECT, SEND, AccountEntry, account_for, may, person, role_names, signed_in
+from dashboard.guards import CONNECT, AccountEntry, account_for, may, person, role_names, signed_in
 from dashboard.speed import time_to_microsoft
 from dashboard.toasts import say_next
 from dashboard.trouble import in_words
@@ -95,11 +97,8 @@ def overview(request: HttpRequest, site_id: UUID, account_id: str) -> HttpRespon
         "expiring": _about_to_expire(account, held, now),
         "mapping_href": account_url(site, account, "mapping"),
         "logs_href": account_url(site, account, "logs"),
-        "test_href": account_url(site, account, "test"),
         "integrations_href": url_or_nothing("integrations", site.public_id),
         "may_pause": may(role, CONNECT),
-        "may_test": may(role, SEND),
-        "needed_to_test": role_names(SEND),
     }
     return render(request, "dashboard/account/overview.html", ctx)
 
@@ -144,8 +143,10 @@ def _settings_page(
 ) -> HttpResponse:
     account, site, role = entry
     now = timezone.now()
-    goals = list(account.goals.filter(gone_at__isnull=True))
-    mapped = list(account.mappings.filter(is_active=True).values_list("event_name", flat=True))
+    # Each goal once for each of its mappings, and for none: one query for both.
+    joined = account.goals.annotate(event_name=F("mappings__event_name"), is_mapped=F("mappings__is_active"))
+    goals = list({goal.pk: goal for goal in joined if goal.gone_at is None}.values())
+    mapped = sorted(goal.event_name for goal in joined if goal.is_mapped)
     ctx = {
         **account_frame(request, entry, "settings"),
         "form": form,
@@ -159,7 +160,7 @@ def _settings_page(
         "matchable": matchable(account, mapped, now),
         "refused_consent": refused_consent(account, now),
         "tells_refunds": REFUND_EVENT in mapped,
-        "test_href": account_url(site, account, "test"),
+        "last_change": next(iter(newest(site, "account.settings", target=str(account))), None),
         "mapping_href": account_url(site, account, "mapping"),
         **_tag_list(account, wanted=_tags_are_wanted(request) and may(role, CONNECT)),
     }

@@ -1,5 +1,6 @@
 """API keys: who may send events in a site's name. A secret is in the answer to its form, and nowhere else."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID, uuid4
@@ -13,6 +14,7 @@ from django.views.decorators.http import require_http_methods
 
 from dashboard import wording
 from dashboard.asking import Asking, Question, ask_of_site
+from dashboard.audit.by_whom import newest
 from dashboard.frame import Crumb, site_frame, zone_of
 from dashboard.guards import INSTALL, SiteEntry, by_htmx, person, signed_in, site_for
 from dashboard.toasts import say_next
@@ -22,6 +24,8 @@ from ingest.server_keys import MAX_LIVE_KEYS, MadeBeforeError, TooManyKeysError,
 
 UNUSED_AFTER = timedelta(days=30)
 REVOKED_SHOWN = 20
+# As the audit log calls it.
+CREATED, REVOKED = "server_key.create", "server_key.revoke"
 
 
 class NewKeyForm(forms.Form):
@@ -39,10 +43,15 @@ class NewKeyForm(forms.Form):
 
 @dataclass(frozen=True)
 class KeyRow:
-    """A live key; `unused` says for how long it has not been used, where that is worth a look."""
+    """A key; `unused` says for how long it has not been used, where that is worth a look; who made and revoked it.
+
+    "" where the log does not say it, as of a key that the command made.
+    """
 
     key: ServerKey
     unused: str
+    made_by: str = ""
+    revoked_by: str = ""
 
 
 @signed_in
@@ -78,11 +87,16 @@ def revoke(request: HttpRequest, site_id: UUID, key_id: UUID) -> HttpResponse:
     return ask_of_site(request, entry, asking, "keys", Crumb("API keys", back), Crumb("Revoke"))
 
 
-def key_row(key: ServerKey, now: datetime) -> KeyRow:
-    """Return a key with what is to be said of its use."""
+def key_row(key: ServerKey, now: datetime, people: Mapping[tuple[str, str], str] | None = None) -> KeyRow:
+    """Return a key with what is to be said of its use. `people` are who did an action to the key that it names."""
     idle = now - (key.last_used_at or key.created_at)
     words = f"Not used for {idle.days} days" if key.last_used_at else f"Never used in {idle.days} days"
-    return KeyRow(key, words if idle >= UNUSED_AFTER else "")
+    made_by, revoked_by = ((people or {}).get((action, str(key)), "") for action in (CREATED, REVOKED))
+    return KeyRow(key, words if idle >= UNUSED_AFTER else "", made_by, revoked_by)
+
+
+def _people(site: Site) -> dict[tuple[str, str], str]:
+    return {(entry.action, str(entry.details.get("key"))): who for entry, who in newest(site, CREATED, REVOKED)}
 
 
 def _about_revoking(key: ServerKey, site: Site, now: datetime) -> Question:
@@ -130,10 +144,11 @@ def _page(
     site, now = entry.site, timezone.now()
     live = site.server_keys.filter(revoked_at__isnull=True).order_by("pk")[:MAX_LIVE_KEYS]
     revoked = site.server_keys.filter(revoked_at__isnull=False).order_by("-revoked_at", "-pk")[:REVOKED_SHOWN]
+    people = _people(site)
     ctx = {
         **site_frame(request, site, entry.role, "keys", Crumb("API keys")),
-        "rows": [key_row(key, now) for key in live],
-        "revoked": revoked,
+        "rows": [key_row(key, now, people) for key in live],
+        "revoked": [key_row(key, now, people) for key in revoked],
         "origins": wording.listed([origin.partition("//")[2] for origin in site.allowed_origins]),
         "form": form or NewKeyForm(),
         "shows_form": shows_form,

@@ -39,6 +39,15 @@ class TestSettings(AccountTestCase):
         self.assertRedirects(self.save(TAG), self.url("account-settings"))
         self.assertEqual(self.account.uet_tag_id, TAG)
 
+    def test_it_says_who_changed_it_last_and_when(self) -> None:
+        self.assertNotContains(self.client.get(self.url("account-settings")), "Last changed by")
+        self.save(enhanced_conversions="on")
+        self.assertContains(self.client.get(self.url("account-settings")), "Last changed by <bdi>Alice</bdi>, ")
+
+    def test_settings_and_logs_lead_to_a_test(self) -> None:
+        for page in ("account-settings", "account-logs"):
+            self.assertContains(self.client.get(self.url(page)), 'test/"><svg', msg_prefix=page)
+
     def test_it_says_whether_refunds_are_told(self) -> None:
         self.assertContains(self.client.get(self.url("account-settings")), "Refunds are not told: ")
         set_mapping(self.account, "refund", Rule("90010001"), self.alice, NOON)

@@ -91,6 +91,14 @@ class TestCreate(KeysTestCase):
         self.assertContains(again, "This key exists already")
         self.assertNotRegex(again.content.decode(), SECRET)
 
+    def test_it_says_who_made_and_who_revoked_a_key(self) -> None:
+        key, _ = self.create()
+        self.assertContains(self.client.get(self.url), ", <bdi>Alice</bdi>")
+        self.client.force_login(self.bob)
+        Membership.objects.filter(user=self.bob).update(role=Role.ADMIN)
+        self.client.post(self.revoke_url(key))
+        self.assertContains(self.client.get(self.url), " by <bdi>Bob</bdi>")
+
     def test_who_made_it_is_in_the_audit_log(self) -> None:
         key, _ = self.create()
         entry = AuditEntry.objects.get()
