@@ -7,6 +7,7 @@ from django.urls import include, path
 from django.views.generic import RedirectView
 
 from convultra.health import healthz
+from dashboard.tickets.views import ticket
 
 handler400 = "convultra.errors.bad_request"
 handler403 = "convultra.errors.forbidden"
@@ -20,6 +21,7 @@ urlpatterns = [
     path("v1/", include("forwarding.urls")),
     path("v1/", include("ingest.urls")),
     path("sdk/", include("ingest.sdk_urls")),
+    path("admin/ticket/", ticket, name="staff-ticket"),
     path("admin/", admin.site.urls),
     path("", include("dashboard.people.sign_in_urls")),
     path("", include("dashboard.urls")),

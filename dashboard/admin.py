@@ -1,13 +1,22 @@
 """Staff's view of two-step sign-in: who has it, and how it is taken off somebody who lost the phone and the codes."""
 
+from typing import Any
+
+from allauth.account.admin import EmailAddressAdmin
+from allauth.account.models import EmailAddress
 from allauth.mfa.models import Authenticator
 from allauth.usersessions.models import UserSession
 from django import forms
 from django.contrib import admin
 from django.contrib.admin.forms import AdminAuthenticationForm
+from django.contrib.auth.admin import UserAdmin
 from django.contrib.auth.models import User
-from django.db.models import QuerySet
+from django.db.models import Model, QuerySet
 from django.http import HttpRequest
+from django.utils import timezone
+
+from dashboard.tickets.owners import owners_of_person
+from ingest.audit import record
 
 
 class PasswordOnlyForm(AdminAuthenticationForm):
@@ -20,7 +29,35 @@ class PasswordOnlyForm(AdminAuthenticationForm):
             raise forms.ValidationError("Two-step sign-in is on for you. Sign in at /login/, then open /admin/.")
 
 
-class AuthenticatorAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+class AboutPeople(admin.ModelAdmin):  # type: ignore[type-arg]
+    """A table about people. What staff change goes to the audit log of each customer on whose team the person is."""
+
+    def log_change(self, request: HttpRequest, obj: Model, message: Any) -> Any:
+        self._record(request, "change", obj)
+        return super().log_change(request, obj, message)
+
+    def log_deletions(self, request: HttpRequest, queryset: Any) -> Any:
+        for obj in queryset:
+            self._record(request, "delete", obj)
+        return super().log_deletions(request, queryset)
+
+    def _record(self, request: HttpRequest, verb: str, obj: Model) -> None:
+        assert isinstance(request.user, User)
+        person = obj if isinstance(obj, User) else getattr(obj, "user")  # noqa: B009 - every other table here has it
+        action, now = f"{obj._meta.model_name}.{verb}", timezone.now()
+        for owner in owners_of_person(person):
+            record(request.user, action, organisation=owner.organisation, target=str(person), now=now)
+
+
+class PersonAdmin(AboutPeople, UserAdmin):  # type: ignore[type-arg]
+    """Who can sign in."""
+
+
+class AddressAdmin(AboutPeople, EmailAddressAdmin):  # type: ignore[misc]  # untyped there
+    """Which address is whose."""
+
+
+class AuthenticatorAdmin(AboutPeople):
     """Second steps, without their secrets. Deleting a person's app lets the password alone sign in again."""
 
     list_display = ["user", "type", "created_at", "last_used_at"]
@@ -49,5 +86,7 @@ class AuthenticatorAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
 admin.site.login_form = PasswordOnlyForm
 # allauth's own pages would show the secrets, and everybody's addresses.
-admin.site.unregister((Authenticator, UserSession))
+admin.site.unregister((Authenticator, UserSession, User, EmailAddress))
 admin.site.register(Authenticator, AuthenticatorAdmin)
+admin.site.register(User, PersonAdmin)
+admin.site.register(EmailAddress, AddressAdmin)

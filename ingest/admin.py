@@ -65,16 +65,12 @@ def _record(request: HttpRequest, verb: str, obj: Model, details: dict[str, obje
 
 
 def _concerned(obj: Model) -> tuple[Organisation, Site | None]:
-    match obj:
-        case Organisation():
-            return obj, None
-        case Site():
-            return obj.organisation, obj
-        case ServerKey():
-            return obj.site.organisation, obj.site
-        case Membership():
-            return obj.organisation, None
-    raise TypeError(obj)
+    if isinstance(obj, Organisation):
+        return obj, None
+    site = obj if isinstance(obj, Site) else getattr(obj, "site", None)
+    organisation = getattr(site or obj, "organisation")  # noqa: B009 - a membership has no site
+    assert isinstance(organisation, Organisation)
+    return organisation, site
 
 
 def _changes(form: Any) -> dict[str, object]:

@@ -1,12 +1,15 @@
 """The staff's view of the ties to Microsoft. Tokens are not here; mappings are changed on the account's page."""
 
 from django.contrib import admin
+from django.contrib.auth.models import User
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.safestring import SafeString
 
 from convultra.staff import HistoryAdmin, badge
+from ingest.admin import AuditedAdmin
+from ingest.audit import record
 from integrations.models import AdAccount, Connection, ConversionGoal, GoalMapping, MappingChange
 
 _LOOKS = {
@@ -57,7 +60,7 @@ class ConnectionAdmin(HistoryAdmin):
 
 
 @admin.register(AdAccount)
-class AdAccountAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+class AdAccountAdmin(AuditedAdmin):
     """Accounts. What Microsoft and the worker say of one is read only; whether it is forwarded to is not."""
 
     list_display = ["name", "account_id", "site", "connection", "is_active", "hold_reason", "held_until"]
@@ -95,7 +98,14 @@ class AdAccountAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
     @admin.action(description="Lift the hold", permissions=["change"])
     def lift_holds(self, request: HttpRequest, accounts: QuerySet[AdAccount]) -> None:
-        released = sum(account.lift_hold() for account in accounts)
+        assert isinstance(request.user, User)
+        released = 0
+        for account in accounts.select_related("site__organisation"):
+            if account.lift_hold():
+                released += 1
+                site, now = account.site, timezone.now()
+                whose = site.organisation
+                record(request.user, "account.lift_hold", organisation=whose, site=site, target=str(account), now=now)
         self.message_user(request, f"{released} {'account' if released == 1 else 'accounts'} released.")
 
 

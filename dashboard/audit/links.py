@@ -15,7 +15,9 @@ _NEEDED = {"keys": INSTALL, "import": IMPORT}
 
 def href_of(entry: AuditEntry, role: Role) -> str:
     """Return the address of what an entry is about; "" where there is none, or the role may not open it."""
-    thing = entry.action.partition(".")[0]
+    thing, _, verb = entry.action.partition(".")
+    if verb == "list":
+        return ""  # of many things
     if thing in _OF_THE_TEAM:
         return f"{url_or_nothing('team')}?org={entry.organisation.public_id}"
     if entry.site is None:
@@ -29,7 +31,9 @@ def href_of(entry: AuditEntry, role: Role) -> str:
 def _place(thing: str, entry: AuditEntry) -> tuple[str, ...]:
     """Return the name of a page and what its address has after the site."""
     details = entry.details
-    account = _account_id(str(details.get("account", ""))) or _account_id(entry.target)
+    account = _account_id(str(details.get("account", "")))
+    if not account and not entry.action.endswith(".open"):  # a row that was opened may have any name
+        account = _account_id(entry.target)
     if thing == "import" and details.get("import"):
         return "import", str(details["import"])
     if thing == "delivery" and account and details.get("delivery"):

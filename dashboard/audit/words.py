@@ -17,6 +17,7 @@ NOTHING = "–"
 _SENTENCES = {
     "account.add": "Connected the account {}",
     "account.auto_tagging": "Turned auto-tagging on for {}",
+    "account.lift_hold": "Lifted the hold on {}",
     "account.pause": "Paused forwarding to {}",
     "account.remove": "Removed the account {}",
     "account.resume": "Resumed forwarding to {}",
@@ -42,7 +43,27 @@ _SENTENCES = {
     "test.send": "Sent a test conversion to {}",
 }
 _THINGS = {
+    "adaccount": "account",
+    "adjustment": "correction",
+    "attempt": "failed attempt of a conversion",
+    "auditentry": "audit entry",
+    "authenticator": "two-step sign-in of",
+    "blockedorigin": "blocked origin",
+    "bulkjob": "bulk action",
+    "conversiongoal": "goal",
+    "correction": "correction",
+    "dailycount": "daily count",
     "delivery": "conversion",
+    "emailaddress": "e-mail address",
+    "goalmapping": "mapping",
+    "importchunk": "part of an import",
+    "mappingchange": "mapping change",
+    "refuseditem": "refused item",
+    "testconversion": "test conversion",
+    "upload": "call to Microsoft",
+    "user": "person",
+    "serverkey": "server key",
+    "key": "server key",
     "serverkey": "secret key",
     "server_key": "secret key",
     "sign_in": "Microsoft sign-in",
@@ -59,6 +80,7 @@ _VERBS = {
     "delete": "Deleted",
     "disconnect": "Disconnected",
     "hold": "Held",
+    "open": "Opened",
     "reconnect": "Reconnected",
     "release": "Released",
     "remove": "Removed",
@@ -73,7 +95,7 @@ _VERBS = {
     "upload": "Uploaded",
 }
 # What is said elsewhere on the line, is where it leads, or is said to nobody.
-_LEFT_OUT = {"by_staff", "before", "after", "action", "account", "delivery", "import"}
+_LEFT_OUT = {"by_staff", "before", "after", "action", "account", "delivery", "import", "table"}
 
 
 class Sentence(NamedTuple):
@@ -104,6 +126,8 @@ def sentence(action: str, target: str, details: Mapping[str, object]) -> Sentenc
 
 def _pattern(action: str, details: Mapping[str, object]) -> str:
     thing, _, verb = action.partition(".")
+    if verb == "list":
+        return f"Searched all customers' {details.get('table', 'rows')} and saw {{}}"
     done = _VERBS.get(verb, verb.replace("_", " ").capitalize())
     if thing == "delivery" and details.get("deliveries", 1) != 1:
         return f"{done} conversions: {{}}"

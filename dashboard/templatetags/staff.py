@@ -5,9 +5,11 @@ from typing import TYPE_CHECKING, NamedTuple
 from django import template
 from django.contrib.auth.models import User
 from django.db.models import Model
+from django.utils import timezone
 
 from convultra.staff import list_address
 from dashboard.frame import account_url, site_url, url_or_nothing
+from dashboard.tickets.ticket import Ticket, ticket_of
 from forwarding.models import Attempt, Delivery, Upload
 from ingest.models import AuditEntry, Event, Import, Membership, Organisation, ServerKey, Site
 from integrations.models import AdAccount, Connection, ConversionGoal, GoalMapping, MappingChange
@@ -57,6 +59,12 @@ def lists_around(row: Model) -> list[Related]:
 
 def _plural(model: type[Model]) -> str:
     return str(model._meta.verbose_name_plural).capitalize()
+
+
+@register.simple_tag(takes_context=True)
+def present_ticket(context: "Context") -> Ticket | None:
+    """Return the ticket that the person works on."""
+    return ticket_of(context["request"], timezone.now())
 
 
 @register.simple_tag(takes_context=True)

@@ -11,12 +11,14 @@ from django.urls import reverse
 from forwarding.models import Delivery, Status
 from ingest.models import Site
 from tests.dashboard.accounts import AccountTestCase
+from tests.support.signing_in import work_on_ticket
 
 
 class StaffToolsTestCase(AccountTestCase):
     def setUp(self) -> None:
         self.ines = User.objects.create_superuser("ines", "ines@example.com", "pw")
         self.client.force_login(self.ines)
+        work_on_ticket(self.client)
         self.delivery = self.deliver(Status.FAILED, error_code=5606)
 
     def page(self, row: Model) -> Any:
@@ -73,5 +75,6 @@ class TestRetry(StaffToolsTestCase):
     def test_whoever_may_only_look_has_no_such_button(self) -> None:
         viewer = User.objects.create_user("viewer", "viewer@example.com", "pw", is_staff=True)
         self.client.force_login(viewer)
+        work_on_ticket(self.client)
         viewer.user_permissions.add(*Permission.objects.filter(codename__startswith="view_"))
         self.assertNotContains(self.page(self.delivery), "Retry now")

@@ -13,6 +13,7 @@ from django.utils import timezone
 from forwarding.models import Alert, Attempt, DailyCount, Delivery, Heartbeat, Hold, Status, Upload
 from integrations.models import Connection
 from tests.cast import CLICK_ID, NOON, CastTestCase, store_event
+from tests.support.signing_in import work_on_ticket
 
 MODELS: tuple[type[models.Model], ...] = (Upload, Delivery, Attempt, DailyCount, Heartbeat)
 HASH = "ec81f3ac7b2b19675bab9d54cf416f9f18cff87c97da5cca82c0f0891bc40602"
@@ -74,6 +75,7 @@ class StaffTestCase(CastTestCase):
 
     def setUp(self) -> None:
         self.client.force_login(self.staff)
+        work_on_ticket(self.client)
 
     def url(self, model: type[models.Model], page: str, *arguments: object) -> str:
         return reverse(f"admin:forwarding_{model._meta.model_name}_{page}", args=arguments)

@@ -27,6 +27,9 @@ def staff(page: Page, live_server: LiveServer) -> Page:
     page.get_by_label("Username").fill("staff@example.com")
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("button", name="Log in").click()
+    page.get_by_role("link", name="Work on a ticket").click()
+    page.get_by_label("Ticket number").fill("SUP-1042")
+    page.get_by_role("button", name="Continue").click()
     return page
 
 

@@ -13,6 +13,7 @@ from forwarding.models import Alert, Breaker, Correction, Delivery, Hold, Kind, 
 from ingest.models import AuditEntry
 from tests.cast import NOON
 from tests.dashboard.accounts import AccountTestCase
+from tests.support.signing_in import work_on_ticket
 
 LIST = reverse("admin:forwarding_delivery_changelist")
 
@@ -21,6 +22,7 @@ class HandsOfStaff(AccountTestCase):
     def setUp(self) -> None:
         self.staff = User.objects.create_superuser("staff@example.com", "staff@example.com", "x")
         self.client.force_login(self.staff)
+        work_on_ticket(self.client)
 
     def ask(self, action: Action, *rows: Delivery, query: str = "", **fields: Any) -> Any:
         """Choose rows and an action, as the list's form does; none means every row of the filter."""
@@ -121,6 +123,7 @@ class TestDoors(HandsOfStaff):
         reader = User.objects.create_user("reader@example.com", "reader@example.com", "x", is_staff=True)
         reader.user_permissions.add(Permission.objects.get(codename="view_delivery"))
         self.client.force_login(reader)
+        work_on_ticket(self.client)
         delivery = self.deliver(Status.PENDING)
         self.assertNotContains(self.client.get(LIST), "hold_deliveries")
         self.ask(Action.HOLD, delivery, confirmed="yes", shown=1)

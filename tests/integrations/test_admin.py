@@ -9,6 +9,7 @@ from django.urls import reverse
 from integrations.mapping import Rule, set_mapping
 from integrations.models import AdAccount, Connection, ConversionGoal, GoalMapping, MappingChange
 from tests.cast import NOON, CastTestCase, make_account, make_connection, make_goal
+from tests.support.signing_in import work_on_ticket
 
 MODELS: tuple[type[models.Model], ...] = (Connection, AdAccount, ConversionGoal, GoalMapping, MappingChange)
 TOKENS = ("an-access-token", "a-refresh-token", "the-one-before")
@@ -30,6 +31,7 @@ class Staff(CastTestCase):
 
     def setUp(self) -> None:
         self.client.force_login(self.staff)
+        work_on_ticket(self.client)
 
     def url(self, model: type[models.Model], page: str, *arguments: object) -> str:
         return reverse(f"admin:{model._meta.label_lower.replace('.', '_')}_{page}", args=arguments)
@@ -129,5 +131,6 @@ class LiftTheHoldTest(Staff):
         viewer = User.objects.create_user("viewer", is_staff=True)
         viewer.user_permissions.add(Permission.objects.get(codename="view_adaccount"))
         self.client.force_login(viewer)
+        work_on_ticket(self.client)
         self.assertNotIn("released", self.lift())
         self.assertEqual(AdAccount.objects.get().hold_reason, "permission")

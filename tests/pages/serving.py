@@ -19,6 +19,7 @@ from pytest_django.live_server_helper import LiveServer
 from tests.pages.routes import Route, routes
 from tests.pages.world import World, build
 from tests.support.microsoft import EmulatedMicrosoft
+from tests.support.signing_in import work_on_ticket
 
 # A Saturday afternoon in Chicago, where Harbor & Pine is.
 NOW = datetime(2026, 11, 21, 20, 32, 8, tzinfo=UTC)
@@ -58,6 +59,8 @@ class Served:
         client = Client(raise_request_exception=False)
         if name != "nobody":
             client.force_login(self.world.people[name], backend=BACKEND)
+        if name == "sam":
+            work_on_ticket(client)
         return client
 
     def context(self, browser: Browser, name: str, **options: object) -> BrowserContext:

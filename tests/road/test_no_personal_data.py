@@ -21,6 +21,7 @@ from ingest.imports.uploading import FileOptions, take_file
 from ingest.models import Import
 from integrations.models import Connection
 from tests.road.road import RoadTestCase, purchase
+from tests.support.signing_in import work_on_ticket
 
 EMAIL, PHONE = "canary.bird@canaries.example", "+14255550199"
 # The people of the cast and Microsoft's users are named by their e-mail on purpose; the canaries are not.
@@ -94,6 +95,7 @@ class TestCanaries(RoadTestCase):
         """Every page of the site and of its deliveries, and the staff's lists and rows, as its owner and staff."""
         User.objects.filter(pk=self.alice.pk).update(is_staff=True, is_superuser=True)
         self.client.force_login(User.objects.get(pk=self.alice.pk))
+        work_on_ticket(self.client)
         account = [self.site.public_id, self.account.account_id]
         names: list[tuple[str, list[object]]] = [("sites", []), ("integrations", [account[0]])]
         names += [(f"account-{page}", [*account]) for page in ("overview", "mapping", "settings", "logs")]

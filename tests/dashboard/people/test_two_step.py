@@ -19,6 +19,7 @@ from django.core.management import call_command
 from django.test import Client, override_settings
 
 from tests.cast import NOON, PASSWORD, CastTestCase
+from tests.support.signing_in import work_on_ticket
 
 if TYPE_CHECKING:
     from django.test.client import _MonkeyPatchedWSGIResponse as Answer
@@ -278,6 +279,7 @@ class TheKeys(TwoStepCase):
         self.bob.is_staff = self.bob.is_superuser = True
         self.bob.save()
         self.client.force_login(self.bob)
+        work_on_ticket(self.client)
         row = Authenticator.objects.get(type="totp")
         self.assertNotContains(self.client.get(f"/admin/mfa/authenticator/{row.pk}/change/"), "gAAAA")
         self.client.post(f"/admin/mfa/authenticator/{row.pk}/delete/", {"post": "yes"})
