@@ -6,15 +6,15 @@ them in order: `forwarding/stretches.py` walks along them.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from django import forms
 from django.db.models import Case, F, OuterRef, Q, QuerySet, Subquery, When
 
-from forwarding.models import HAS_ERROR, Attempt, Delivery, Kind, Skip, Status
-from ingest.models import MAX_ID_CHARS
+from forwarding.models import HAS_ERROR, WAITING, Attempt, Delivery, Kind, Skip, Status
+from ingest.models import MAX_ID_CHARS, MAX_NAME_CHARS, Event
 from integrations.models import MAX_GOAL_NAME_CHARS, AdAccount
 
 MAX_FOUND = 1000  # an upload, the largest thing that one search finds, has no more
@@ -37,6 +37,10 @@ KINDS = [
     (WITHOUT_ORDER, "Refunds without their order"),
     (TESTS, "Tests"),
 ]
+WITH_CLICK, WITHOUT_CLICK = "with", "without"
+CLICKS = [("", ""), (WITH_CLICK, "With a click ID"), (WITHOUT_CLICK, "Without a click ID")]
+NOT_SENT = "not-sent"
+STAGES = [("", ""), (NOT_SENT, "Not sent yet")]
 # What may carry an error: what was delivered has none, and what was not forwarded has a reason instead.
 WITH_ERRORS = (Status.FAILED, Status.RETRYING, Status.PENDING)
 # The lane of the rows that have an error, beside those of statuses.
@@ -44,6 +48,9 @@ _ERRORS = "errors"
 # Microsoft's code or our symbol; errors that are told in the same words are asked for together: 5605-5606.
 _ERROR = r"(?:[0-9]{1,9}|[A-Za-z][A-Za-z0-9]{0,99})"
 _TOGETHER, MAX_TOGETHER = "-", 20
+EVENT_NAME = rf"^[A-Za-z][A-Za-z0-9_.-]{{0,{MAX_NAME_CHARS - 1}}}\Z"
+CURRENCY = r"^[A-Z]{3}\Z"
+DATES = ("since", "until", "utc_since", "utc_until")
 FIRST_DAY, LAST_DAY = date(2000, 1, 1), date(2100, 1, 1)
 
 
@@ -51,8 +58,8 @@ FIRST_DAY, LAST_DAY = date(2000, 1, 1), date(2100, 1, 1)
 class Wanted:
     """What a filter asks for; empty means no such limit.
 
-    `since` is the first moment of its time, `until` the first after it. `statuses` narrow it further, to what an
-    action can be done to.
+    `since` is the first moment of its time, `until` the first after it; `event` is an event's name. `statuses` narrow
+    it further, to what an action can be done to.
     """
 
     status: str = ""
@@ -63,6 +70,9 @@ class Wanted:
     reason: str = ""
     kind: str = ""
     search: str = ""
+    event: str = ""
+    currency: str = ""
+    click: str = ""
     statuses: Sequence[str] = ()
 
     @property
@@ -71,27 +81,39 @@ class Wanted:
         return self.error.split(_TOGETHER) if self.error else ()
 
 
+class DayField(forms.DateField):
+    """A day as an address writes it. A year that is still being typed is none."""
+
+    def __init__(self, *, required: bool) -> None:
+        super().__init__(input_formats=["%Y-%m-%d"], required=required)
+
+    def validate(self, value: date | None) -> None:
+        """Refuse what is no day of ours."""
+        super().validate(value)
+        if value is not None and not FIRST_DAY <= value <= LAST_DAY:
+            raise forms.ValidationError("This is no day of ours.")
+
+
 class FilterForm(forms.Form):
     """A filter as an address writes it. What makes no sense is left out."""
 
     status = forms.ChoiceField(choices=[("", "All"), *Status.choices], required=False)
     period = forms.ChoiceField(choices=[("", ""), *PERIODS], required=False)
-    since = forms.DateField(input_formats=["%Y-%m-%d"], required=False)
-    until = forms.DateField(input_formats=["%Y-%m-%d"], required=False)
+    since = DayField(required=False)
+    until = DayField(required=False)
     goal = forms.CharField(max_length=MAX_GOAL_NAME_CHARS, required=False, strip=False)
     error = forms.RegexField(rf"^{_ERROR}(?:{_TOGETHER}{_ERROR}){{0,{MAX_TOGETHER - 1}}}\Z", required=False)
     # Why something was not forwarded.
     reason = forms.ChoiceField(choices=[("", ""), *Skip.choices], required=False)
     kind = forms.ChoiceField(choices=KINDS, required=False)
     q = forms.CharField(max_length=MAX_ID_CHARS, required=False)
-
-    def clean_since(self) -> date | None:
-        """Refuse a year that is still being typed."""
-        return self._day("since")
-
-    def clean_until(self) -> date | None:
-        """Refuse a year that is still being typed."""
-        return self._day("until")
+    # What a line of a report narrows its rows to. Its days are days of UTC, like those of the counts.
+    event = forms.RegexField(EVENT_NAME, required=False)
+    currency = forms.RegexField(CURRENCY, required=False)
+    click = forms.ChoiceField(choices=CLICKS, required=False)
+    stage = forms.ChoiceField(choices=STAGES, required=False)
+    utc_since = DayField(required=False)
+    utc_until = DayField(required=False)
 
     def value(self, name: str) -> str:
         """Return what a field asks for, "" when it asks for nothing or for nonsense."""
@@ -101,7 +123,7 @@ class FilterForm(forms.Form):
     @property
     def default_period(self) -> str:
         """Return the period in force where none is chosen: seven days, or any time beside a search or dates."""
-        return EVER if self.value("q") or self.value("since") or self.value("until") else DEFAULT_PERIOD
+        return EVER if any(self.value(name) for name in ("q", *DATES)) else DEFAULT_PERIOD
 
     @property
     def period_chosen(self) -> str:
@@ -113,27 +135,27 @@ class FilterForm(forms.Form):
         site's.
         """
         self.is_valid()
-        first, last = self.cleaned_data.get("since"), self.cleaned_data.get("until")
-        begins = [] if first is None else [_midnight(first, zone)]
+        in_zones = (("since", "until", zone), ("utc_since", "utc_until", UTC))
+        firsts = [(self.cleaned_data.get(since), its) for since, _, its in in_zones]
+        lasts = [(self.cleaned_data.get(until), its) for _, until, its in in_zones]
+        begins = [midnight(day, its) for day, its in firsts if day is not None]
         if self.period_chosen != EVER:
             days = timedelta(days=int(self.period_chosen) - 1)
-            begins.append(_midnight(now.astimezone(UTC).date() - days, ZoneInfo("UTC")))
+            begins.append(midnight(now.astimezone(UTC).date() - days, UTC))
         return Wanted(
             status=self.value("status"),
             since=max(begins, default=None),
-            until=None if last is None else _midnight(last + timedelta(days=1), zone),
+            until=min((midnight(day + timedelta(days=1), its) for day, its in lasts if day is not None), default=None),
             goal=self.value("goal"),
             error=self.value("error"),
             reason=self.value("reason"),
             kind=self.value("kind"),
             search=self.value("q"),
+            event=self.value("event"),
+            currency=self.value("currency"),
+            click=self.value("click"),
+            statuses=WAITING if self.value("stage") else (),
         )
-
-    def _day(self, name: str) -> date | None:
-        day: date | None = self.cleaned_data[name]
-        if day is not None and not FIRST_DAY <= day <= LAST_DAY:
-            raise forms.ValidationError("This is no day of ours.")
-        return day
 
 
 def together(errors: Sequence[str]) -> str:
@@ -179,6 +201,14 @@ def narrowed(rows: "QuerySet[Delivery]", wanted: Wanted, lane: str) -> "QuerySet
         codes = [int(error) for error in wanted.errors if error.isdigit()]
         symbols = [error for error in wanted.errors if not error.isdigit()]
         rows = rows.filter(Q(error_code__in=codes) | Q(error_symbol__in=symbols))
+    if wanted.currency:
+        rows = rows.filter(currency=wanted.currency)
+    if wanted.click:
+        rows = rows.filter(msclkid="") if wanted.click == WITHOUT_CLICK else rows.exclude(msclkid="")
+    if wanted.event:
+        # Asked row by row: of a join, PostgreSQL may make a walk along all events of that name.
+        name = Event.objects.filter(pk=OuterRef("event_id")).values("name")[:1]
+        rows = rows.alias(event_named=Subquery(name)).filter(event_named=wanted.event)
     return _of_kind(rows, wanted)
 
 
@@ -244,5 +274,6 @@ def _guid(text: str) -> UUID | None:
         return None
 
 
-def _midnight(day: date, zone: ZoneInfo) -> datetime:
+def midnight(day: date, zone: tzinfo) -> datetime:
+    """Return the moment at which a day begins in a zone."""
     return datetime.combine(day, time.min, zone).astimezone(UTC)

@@ -15,8 +15,8 @@ from django.db.models import DateTimeField, F, IntegerField, Model, Q, QuerySet,
 from django.db.models.expressions import Combinable
 from django.db.models.functions import Coalesce
 
-from forwarding.filters import TESTS, WITHOUT_ORDER, Wanted, lanes, narrowed, of_lane
-from forwarding.models import DailyCount, Delivery, Status
+from forwarding.filters import TESTS, WITH_CLICK, WITHOUT_ORDER, Wanted, lanes, narrowed, of_lane
+from forwarding.models import OTHER_NAMES, DailyCount, Delivery, Status
 from integrations.models import AdAccount
 
 Row = TypeVar("Row", bound=Model)
@@ -173,13 +173,29 @@ def micros(moment: datetime) -> int:
 
 def _has_days(wanted: Wanted) -> bool:
     """Say whether the roll-up knows on which days there is something to find. It knows nothing of tests."""
-    is_counted = not wanted.search and wanted.kind not in (WITHOUT_ORDER, TESTS) and wanted.status != Status.SKIPPED
-    return bool(wanted.goal) and is_counted
+    is_counted = not wanted.search and wanted.kind not in (WITHOUT_ORDER, TESTS)
+    return is_counted and bool(_goal_with_days(wanted) or wanted.event)
 
 
-def _day_of_goal(account: AdAccount, goal: str, start: Cursor | None, upwards: bool) -> Subquery:
-    """Return as a column the nearest day that has conversions of a goal, beginning with the day of `start`."""
-    days = DailyCount.objects.filter(account=account, goal_name=goal, count__gt=0)
+def _goal_with_days(wanted: Wanted) -> str:
+    """Return the goal that is asked for; what was not forwarded is counted under its reason, and under no goal."""
+    return "" if wanted.reason or wanted.status == Status.SKIPPED else wanted.goal
+
+
+def _day_of(account: AdAccount, wanted: Wanted, start: Cursor | None, upwards: bool) -> Subquery:
+    """Return as a column the nearest day that has conversions of a goal or event, beginning with the day of `start`."""
+    days = DailyCount.objects.filter(account=account, count__gt=0)
+    if goal := _goal_with_days(wanted):
+        days = days.filter(goal_name=goal)
+    if wanted.event:
+        # A name without rows of its own is counted with the others.
+        days = days.filter(event_name__in=(wanted.event, OTHER_NAMES))
+    if wanted.status:
+        days = days.filter(status=wanted.status)
+    if wanted.reason:
+        days = days.filter(goal_name=wanted.reason, status=Status.SKIPPED)
+    if wanted.click:
+        days = days.filter(with_click=wanted.click == WITH_CLICK)
     if start is not None:
         day = start.created_at.astimezone(UTC).date()
         days = days.filter(day__gte=day) if upwards else days.filter(day__lte=day)
@@ -198,7 +214,7 @@ def _from_day(day: datetime, start: Cursor | None, upwards: bool) -> Cursor:
 def _look(
     account: AdAccount, wanted: Wanted, of: Sequence[str], limit: int, start: Cursor | None, look: int, upwards: bool
 ) -> tuple[dict[str, _Lane], datetime | None]:
-    """Look at so many rows of each lane: what is found there, and the next day of the goal that is asked for."""
+    """Look at so many rows of each lane: what is found there, and the next day of the goal or event asked for."""
     order = ("created_at", "pk") if upwards else ("-created_at", "-pk")
     mine = AdAccount.objects.filter(pk=account.pk).order_by()
     parts: list[_Places] = []
@@ -209,7 +225,7 @@ def _look(
         parts.append(_places(Delivery.objects.filter(pk__in=meant), place, F("created_at"), F("pk")))
         parts.append(_places(mine, place, edge, Value(_EDGE)))
     if _has_days(wanted):
-        parts.append(_places(mine, 0, _day_of_goal(account, wanted.goal, start, upwards), Value(_DAY)))
+        parts.append(_places(mine, 0, _day_of(account, wanted, start, upwards), Value(_DAY)))
     told = list(parts[0].union(*parts[1:], all=True))
     found = {
         lane: _Lane(

@@ -8,7 +8,7 @@ import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from django import forms
@@ -25,10 +25,11 @@ from dashboard.events.reasons import (
 )
 from dashboard.list_filters import ListFilter
 from dashboard.logs.listing import LogRow, Second, drawn_rows, with_correction
+from forwarding.filters import CURRENCY, EVENT_NAME, DayField, midnight
 from forwarding.models import OTHER_NAMES, WAITING, Delivery, EventDay, Kind, Status
 from forwarding.stretches import Cursor, beyond, micros
 from ingest.hashing import is_sha256
-from ingest.models import MAX_ID_CHARS, MAX_NAME_CHARS, Event, Site
+from ingest.models import MAX_ID_CHARS, Event, Site
 from integrations.models import AdAccount, GoalMapping
 
 # By what the list is in order.
@@ -58,27 +59,50 @@ class Wanted:
     name: str = ""
     outcome: str = ""
     search: str = ""
+    currency: str = ""
+    # The first moment of the time that is asked for, and the first after it.
+    since: datetime | None = None
+    until: datetime | None = None
 
     @property
     def is_windowed(self) -> bool:
         """Say whether no index serves it, so that it is looked for event by event. A search finds few."""
-        return bool(self.name or self.outcome) and not self.search
+        return bool(self.name or self.outcome or self.currency) and not self.search
 
 
 class EventFilterForm(ListFilter):
     """The page's query string."""
 
-    name = forms.RegexField(
-        rf"^(?:{CONVERSIONS_ONLY}|[A-Za-z][A-Za-z0-9_.-]{{0,{MAX_NAME_CHARS - 1}}})\Z", required=False
-    )
+    name = forms.RegexField(rf"^{CONVERSIONS_ONLY}\Z|{EVENT_NAME}", required=False)
     outcome = forms.ChoiceField(choices=OUTCOMES, required=False)
     q = forms.CharField(max_length=MAX_ID_CHARS, required=False)
+    # These only come with an address. The days are days of UTC, like those of the reports.
+    currency = forms.RegexField(CURRENCY, required=False)
+    utc_since = DayField(required=False)
+    utc_until = DayField(required=False)
 
-    names = {"name": "event", "outcome": "outcome", "q": "search"}
+    names = {
+        "name": "event", "outcome": "outcome", "q": "search", "currency": "currency", "utc_since": "from (UTC)",
+        "utc_until": "to (UTC)",
+    }  # fmt: skip
 
     def wanted(self) -> Wanted:
         """Return what to list."""
-        return Wanted(self.value("name"), self.value("outcome"), self.value("q"))
+        self.is_valid()
+        first, last = self.cleaned_data.get("utc_since"), self.cleaned_data.get("utc_until")
+        return Wanted(
+            self.value("name"),
+            self.value("outcome"),
+            self.value("q"),
+            self.value("currency"),
+            since=None if first is None else midnight(first, UTC),
+            until=None if last is None else midnight(last + timedelta(days=1), UTC),
+        )
+
+    @property
+    def unshown(self) -> list[tuple[str, str]]:
+        """Return the fields that have no control, which are kept until their chip is removed."""
+        return [(name, self.value(name)) for name in ("currency", "utc_since", "utc_until") if self.value(name)]
 
     def labels(self) -> dict[str, str]:
         """Return what the chips say."""
@@ -87,6 +111,9 @@ class EventFilterForm(ListFilter):
             "name": "Conversions only" if name == CONVERSIONS_ONLY else f"Event: {name}",
             "outcome": f"Outcome: {dict(OUTCOMES).get(self.value('outcome'), '')}",
             "q": f"Search: {shown_search(self.value('q'))}",
+            "currency": f"Currency: {self.value('currency')}",
+            "utc_since": f"From: {self.value('utc_since')} (UTC)",
+            "utc_until": f"To: {self.value('utc_until')} (UTC)",
         }
 
 
@@ -188,7 +215,7 @@ def mapped_names(site: Site) -> frozenset[str]:
 def page(scene: Scene, wanted: Wanted, before: str = "") -> Page:
     """Return the page that begins below a cursor, or the first one; a cursor that is none is the first page's."""
     cursor = Cursor.parse(before)
-    floor = _floor(scene.site, cursor) if wanted.is_windowed else None
+    floor = _floor(scene.site, wanted, cursor) if wanted.is_windowed else None
     rows = beyond(beyond(_matching(scene, wanted), cursor, MOMENT), floor, MOMENT, upwards=True)
     found = list(rows.order_by("-received_at", "-pk")[: PAGE_ROWS + 1])
     shown = found[:PAGE_ROWS]
@@ -228,7 +255,7 @@ def _came_since(scene: Scene, wanted: Wanted, known: Sequence[Event]) -> list[Ev
         rows = beyond(rows, cursor_of(oldest), MOMENT, upwards=True)
     if wanted.is_windowed:
         # The newest row of a rare name may be months old: everything since would be looked through.
-        rows = beyond(rows, _floor(scene.site, None), MOMENT, upwards=True)
+        rows = beyond(rows, _floor(scene.site, wanted, None), MOMENT, upwards=True)
     return list(rows.order_by("-received_at", "-pk")[:PAGE_ROWS])
 
 
@@ -323,7 +350,15 @@ def _matching(scene: Scene, wanted: Wanted) -> "QuerySet[Event]":
         rows = rows.filter(named | Q(value__isnull=False) | ~Q(transaction_id=""))
     elif wanted.name:
         rows = rows.filter(name=wanted.name)
-    return _of_outcome(rows, wanted.outcome)
+    if wanted.currency:
+        rows = rows.filter(currency=wanted.currency)
+    return _of_outcome(_of_days(rows, wanted), wanted.outcome)
+
+
+def _of_days(rows: "QuerySet[Event]", wanted: Wanted) -> "QuerySet[Event]":
+    if wanted.since is not None:
+        rows = rows.filter(received_at__gte=wanted.since)
+    return rows if wanted.until is None else rows.filter(received_at__lt=wanted.until)
 
 
 def _of_outcome(rows: "QuerySet[Event]", outcome: str) -> "QuerySet[Event]":
@@ -337,12 +372,12 @@ def _of_outcome(rows: "QuerySet[Event]", outcome: str) -> "QuerySet[Event]":
     return rows
 
 
-def _floor(site: Site, cursor: Cursor | None) -> Cursor | None:
-    """Return the first event below a window, which begins at a cursor; None where the window holds all there are.
+def _floor(site: Site, wanted: Wanted, cursor: Cursor | None) -> Cursor | None:
+    """Return the first event below a window, which begins at a cursor; None where the window holds all of the days.
 
     Told the database as a moment, so that a filter is one short range of the index and no join.
     """
-    rows: QuerySet[Event] = beyond(site.events.all(), cursor, MOMENT)
+    rows: QuerySet[Event] = beyond(_of_days(site.events.all(), wanted), cursor, MOMENT)
     ordered = rows.order_by("-received_at", "-pk").values_list("received_at", "pk")
     found = list(ordered[WINDOW : WINDOW + 1])
     return Cursor(*found[0]) if found else None

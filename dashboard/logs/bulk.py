@@ -184,6 +184,8 @@ def _fitting(form: LogFilterForm) -> Sequence[Action]:
     """Return what can be done to rows such as a list's at all."""
     if status := form.value("status"):
         return _OFFERED[Status(status)]
+    if form.value("stage"):
+        return _OFFERED[Status.RETRYING]
     return _UNFINISHED if form.value("error") else tuple(Action)
 
 

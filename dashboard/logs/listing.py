@@ -27,7 +27,7 @@ from forwarding.errors import (
     words_for,
     words_of,
 )
-from forwarding.filters import ADJUSTED, KINDS, PERIODS, FilterForm, Wanted, together
+from forwarding.filters import ADJUSTED, CLICKS, DATES, KINDS, PERIODS, STAGES, FilterForm, Wanted, together
 from forwarding.models import WAITING, Attempt, DailyCount, Delivery, Kind, Skip, Status
 from forwarding.rows.upload_rows import among
 from forwarding.stretches import Counted, Cursor, Stretch, micros, stretch
@@ -38,6 +38,9 @@ MAX_FOLLOWED = 200
 # An event that was taken up for an account so much later than it came is told with both moments.
 NOT_AT_ONCE = timedelta(minutes=1)
 LISTED = (Status.DELIVERED, *WAITING, Status.FAILED)
+# Filters that only come with an address, and are kept as they are until their chip is removed.
+UNSHOWN = ("reason", "event", "currency", "click", "stage", "utc_since", "utc_until")
+_UNCOUNTED = ("error", "q", *DATES, *UNSHOWN)
 
 _FOLLOWED = re.compile(r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\.([0-9]{1,17})", re.ASCII)
 
@@ -47,13 +50,14 @@ class LogFilterForm(ListFilter, FilterForm):
 
     names = {
         "status": "status", "period": "period", "since": "from", "until": "to", "goal": "goal", "error": "error",
-        "reason": "reason", "kind": "kind", "q": "search",
+        "reason": "reason", "kind": "kind", "q": "search", "event": "event", "currency": "currency",
+        "click": "click ID", "stage": "stage", "utc_since": "from (UTC)", "utc_until": "to (UTC)",
     }  # fmt: skip
 
     @property
     def has_counts(self) -> bool:
         """Say whether the roll-up knows how many rows there are: it knows whole days, statuses and goals."""
-        return not any(self.value(name) for name in ("error", "reason", "kind", "q", "since", "until"))
+        return not any(self.value(name) for name in (*_UNCOUNTED, "kind"))
 
     @property
     def is_adjusted(self) -> bool:
@@ -63,7 +67,7 @@ class LogFilterForm(ListFilter, FilterForm):
     @property
     def is_only_adjusted(self) -> bool:
         """Say whether nothing but that tab keeps the roll-up from knowing."""
-        return self.is_adjusted and not any(self.value(name) for name in ("error", "reason", "q", "since", "until"))
+        return self.is_adjusted and not any(self.value(name) for name in _UNCOUNTED)
 
     @property
     def period_options(self) -> list[tuple[str, str]]:
@@ -93,6 +97,12 @@ class LogFilterForm(ListFilter, FilterForm):
             "reason": f"Reason: {SKIPS[Skip(self.value('reason'))].title if self.value('reason') else ''}",
             "kind": f"Kind: {dict(KINDS).get(self.value('kind'), '')}",
             "q": f"Search: {self.value('q')}",
+            "event": f"Event: {self.value('event')}",
+            "currency": f"Currency: {self.value('currency')}",
+            "click": dict(CLICKS)[self.value("click")],
+            "stage": dict(STAGES)[self.value("stage")],
+            "utc_since": f"From: {self.value('utc_since')} (UTC)",
+            "utc_until": f"To: {self.value('utc_until')} (UTC)",
         }
 
 

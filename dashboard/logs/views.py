@@ -135,7 +135,7 @@ def list_context(request: HttpRequest, entry: AccountEntry) -> dict[str, object]
         ),
         "all_here": form.address(),
         "period": form.period_label,
-        "clear_href": form.address(since="", until="", goal="", error="", reason="", kind="", q="", period=""),
+        "clear_href": form.address(**{name: "" for name in form.names if name != "status"}),
         "chips": form.chips(),
         "kinds": KINDS,
         "q": form.value("q"),
@@ -162,6 +162,7 @@ def list_context(request: HttpRequest, entry: AccountEntry) -> dict[str, object]
         "for_all": for_all,
         "for_chosen": for_chosen,
         "for_chosen_hint": delivery_buttons.hint(for_chosen),
+        "unshown": [(name, form.value(name)) for name in forward_logs.UNSHOWN if form.value(name)],
         "filter_fields": list(form.query().items()),
         "for_all_hint": delivery_buttons.hint(for_all),
     }

@@ -84,8 +84,8 @@ class Stop:
 class Loss:
     """A reason why conversions did not reach the next step. `values` are by currency; None where nobody knows them.
 
-    `is_at_most` is set where they are worth that at most. `error`, `reason` and `status` narrow Forward Logs to its
-    rows; without any, these are of several statuses.
+    `is_at_most` is set where they are worth that at most. `error`, `reason`, `status` and `with_click` narrow Forward
+    Logs to its rows; without a status, these are of the two that wait.
     """
 
     title: str
@@ -95,6 +95,8 @@ class Loss:
     error: str = ""
     reason: str = ""
     status: str = ""
+    # None where it does not tell the rows from those of another gap.
+    with_click: bool | None = None
     orders: int = 0
     values: Money | None = field(default_factory=dict)
     is_at_most: bool = False
@@ -293,7 +295,9 @@ def _reason(row: Row, stop: Stop | None) -> Loss:
         words = SKIPS[Skip(row.reason)] if row.reason in Skip.values else Words("Not forwarded", "")
         action = Action.MAPPING if words.page == "mapping" else Action.LOGS
         gap = _SKIP_GAPS.get(row.reason, Gap.EXPECTED)
-        return Loss(words.title, gap, action, words.cause, reason=row.reason, status=Status.SKIPPED)
+        return Loss(
+            words.title, gap, action, words.cause, reason=row.reason, status=Status.SKIPPED, with_click=row.with_click
+        )
     if row.status in WAITING:
         if stop is not None:
             return Loss(stop.words.title, stop.gap, stop.action, stop.words.cause, status=row.status)

@@ -36,12 +36,12 @@ from dashboard.reconciliation.figures import (
 from dashboard.reconciliation.funnel import Action, Day, Funnel, Loss
 from dashboard.toasts import say_next
 from forwarding.attributions import READ_EVERY, take_now
+from forwarding.filters import CURRENCY, EVENT_NAME, NOT_SENT, WITH_CLICK, WITHOUT_CLICK
 from forwarding.tasks import ring_to_read_report
 from forwarding.unattributed import Gap
-from ingest.models import MAX_NAME_CHARS, Site
+from ingest.models import Site
 from integrations.models import AdAccount
 
-# The periods of Forward Logs, so that what a line leads to has the same days.
 PERIODS = (7, 30, 90)
 USUAL_PERIOD = 30
 ATTRIBUTED, ACCEPTED_ONLY = "--cv-chart-1", "--cv-chart-mute"
@@ -52,8 +52,8 @@ STALE_AFTER = READ_EVERY + timedelta(hours=6)
 class AskedForm(forms.Form):
     """The page's query string; what makes no sense is left out."""
 
-    event = forms.RegexField(rf"^[A-Za-z][A-Za-z0-9_.-]{{0,{MAX_NAME_CHARS - 1}}}\Z", required=False)
-    currency = forms.RegexField(r"^[A-Z]{3}\Z", required=False)
+    event = forms.RegexField(EVENT_NAME, required=False)
+    currency = forms.RegexField(CURRENCY, required=False)
     days = forms.ChoiceField(choices=[(str(many), str(many)) for many in PERIODS], required=False)
     account = forms.CharField(max_length=32, required=False)
 
@@ -183,7 +183,7 @@ def _most_alive(accounts: Sequence[AdAccount]) -> AdAccount:
 def _drawn(site: Site, page: Page, found: Reconciliation, now: datetime) -> dict[str, object]:
     funnel, home = found.funnel, site.currency
     groups = [
-        {"group": group, "lines": [_line(site, page, loss) for loss in group.losses]}
+        {"group": group, "lines": [_line(site, page, loss, now) for loss in group.losses]}
         for group in funnel.groups
         if group.losses
     ]
@@ -192,11 +192,12 @@ def _drawn(site: Site, page: Page, found: Reconciliation, now: datetime) -> dict
         "funnel": funnel,
         "steps": _steps(funnel, home),
         "groups": groups,
+        "has_told": bool(funnel.groups[3].losses),
         "lost": sum(group.orders for group in funnel.groups),
         "clicks": funnel.steps[1].orders,
         "accepted": funnel.steps[3].orders,
         "attributed": funnel.steps[4].orders,
-        "recoverable": [_line(site, page, loss) for loss in funnel.recoverable],
+        "recoverable": [_line(site, page, loss, now) for loss in funnel.recoverable],
         "recoverable_orders": sum(loss.orders for loss in funnel.recoverable),
         "sharing": found.sharing[:5],
         "match": match,
@@ -267,27 +268,38 @@ class Line(NamedTuple):
     needs_role: bool
 
 
-def _line(site: Site, page: Page, loss: Loss) -> Line:
+def _line(site: Site, page: Page, loss: Loss, now: datetime) -> Line:
     worth = wording.DASH if loss.values is None else wording.sums(loss.values, site.currency)
     worth = f"up to {worth}" if loss.is_at_most and loss.values else worth
-    rows = _rows_of(site, page, loss, "logs")
-    return Line(
-        loss, LOOKS[loss.gap], worth, rows, _href(site, page, loss), LABELS[loss.action], loss.action is Action.SEND
-    )
+    query = _rows_of(page, loss, now)
+    rows = f"{account_url(site, page.account, 'logs')}{query}"
+    href, label = _href(site, page, loss, query), LABELS[loss.action]
+    return Line(loss, LOOKS[loss.gap], worth, rows, href, label, loss.action is Action.SEND)
 
 
-def _rows_of(site: Site, page: Page, loss: Loss, name: str) -> str:
-    narrowed = {"status": loss.status, "error": loss.error, "reason": loss.reason, "period": str(page.asked.days)}
-    query = urlencode({name: value for name, value in narrowed.items() if value})
-    return f"{account_url(site, page.account, name)}?{query}"
+def _rows_of(page: Page, loss: Loss, now: datetime) -> str:
+    """Return the filter of Forward Logs that means a gap's rows and no others."""
+    days = page.asked.dates(now)
+    narrowed = {
+        "status": loss.status,
+        "error": loss.error,
+        "reason": loss.reason,
+        "event": page.asked.event,
+        "currency": page.asked.currency,
+        "click": "" if loss.with_click is None else WITH_CLICK if loss.with_click else WITHOUT_CLICK,
+        "stage": "" if loss.status else NOT_SENT,
+        "utc_since": days[0].isoformat(),
+        "utc_until": days[-1].isoformat(),
+    }
+    return f"?{urlencode({name: value for name, value in narrowed.items() if value})}"
 
 
-def _href(site: Site, page: Page, loss: Loss) -> str:
+def _href(site: Site, page: Page, loss: Loss, query: str) -> str:
     match loss.action:
         case Action.LOGS:
-            return _rows_of(site, page, loss, "logs")
+            return f"{account_url(site, page.account, 'logs')}{query}"
         case Action.SEND:
-            return _rows_of(site, page, loss, "logs-retry")
+            return f"{account_url(site, page.account, 'logs-retry')}{query}"
         case Action.MAPPING:
             return account_url(site, page.account, "mapping")
         case Action.RESUME:

@@ -61,7 +61,8 @@ _AIMS: dict[Action, Sequence[Status]] = {
 
 def aim(action: Action, wanted: Wanted) -> Wanted | None:
     """Narrow a filter to what an action can be done to; None when it asks for a status that has none of it."""
-    statuses = [status for status in _AIMS[action] if wanted.status in ("", status)]
+    asked = [wanted.status] if wanted.status else wanted.statuses or _AIMS[action]
+    statuses = [status for status in _AIMS[action] if status in asked]
     return replace(wanted, status="", statuses=statuses) if statuses else None
 
 

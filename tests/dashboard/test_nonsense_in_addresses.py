@@ -67,10 +67,16 @@ class Asks:
         return [*self.said, *self.left_out, *self.any_text, *self.named]
 
 
+DAYS_OF_UTC = {"utc_since": "from (UTC)", "utc_until": "to (UTC)", "currency": "currency"}
 CHOICES = {"status": "status", "period": "period", "since": "from", "until": "to", "reason": "reason", "kind": "kind"}
+ONLY_LOGS = {"event": "event", "click": "click ID", "stage": "stage"}
 LISTS: Mapping[str, Asks] = {
-    "account-logs": Asks(said=CHOICES, left_out=("before", "after"), any_text=("goal", "error", "q")),
-    "events": Asks(said={"name": "event", "outcome": "outcome"}, left_out=("before",), any_text=("q", "find")),
+    "account-logs": Asks(
+        said=CHOICES | DAYS_OF_UTC | ONLY_LOGS, left_out=("before", "after"), any_text=("goal", "error", "q")
+    ),
+    "events": Asks(
+        said={"name": "event", "outcome": "outcome"} | DAYS_OF_UTC, left_out=("before",), any_text=("q", "find")
+    ),
     "audit": Asks(said={"site": "site", "person": "person"}, left_out=("before",), any_text=("q",), named=("org",)),
     "reconciliation": Asks(left_out=("account", "event", "currency", "days")),
     "overview": Asks(left_out=("account", "days"), any_text=("more", "status", "goal")),

@@ -11,9 +11,10 @@ from django.utils import timezone
 
 from forwarding import stretches
 from forwarding.filters import TESTS, WITH_ERRORS, FilterForm, Wanted, lanes, narrowed, of_lane
-from forwarding.models import Delivery, Status
+from forwarding.models import Delivery, Skip, Status
+from forwarding.rows.counts import rebuild
 from forwarding.stretches import Cursor, count, stretch
-from tests.cast import CastTestCase
+from tests.cast import CastTestCase, store_event
 from tests.dashboard.accounts import deliver
 
 CHICAGO = ZoneInfo("America/Chicago")
@@ -108,6 +109,21 @@ class TestStretch(StretchTestCase):
         self.assertEqual(self.walk(Wanted(goal="No such goal")), [])
         self.assertNotIn(test.pk, self.walk(Wanted(goal="Purchase")))
 
+    def test_an_event_is_looked_for_on_its_days_only_whatever_it_is_counted_as(self) -> None:
+        at = self.at - timedelta(days=3)
+        lead = store_event(self.site, "lead", received_at=at)
+        sent = deliver(self.goal, at=at, event=lead)
+        unnamed = store_event(self.site, "quote", received_at=at)
+        skipped = deliver(self.goal, Status.SKIPPED, at=at, event=unnamed, skip_reason=Skip.NOT_MAPPED)
+        Delivery.objects.filter(pk=skipped.pk).update(goal=None)
+        self.make([Status.DELIVERED, Status.SKIPPED] * 10)
+        rebuild(timezone.now())
+        with self.assertNumQueries(2):
+            self.assertEqual(stretch(self.account, Wanted(event="lead"), 1).pks, [sent.pk])
+        self.assertEqual(stretch(self.account, Wanted(event="lead"), 1, upwards=True).pks, [sent.pk])
+        self.assertEqual(stretch(self.account, Wanted(event="quote", status="skipped"), 1).pks, [skipped.pk])
+        self.assertEqual(self.walk(Wanted(event="no_such")), [])
+
     def test_a_look_is_one_query_however_many_statuses_are_asked_for(self) -> None:
         self.make([Status.FAILED, Status.PENDING, Status.RETRYING] * 3, error_code=117)
         with self.assertNumQueries(1):
@@ -147,6 +163,13 @@ class TestDays(StretchTestCase):
         self.assertEqual(self.wanted("since=2026-08-01").since, datetime(2026, 8, 1, 5, tzinfo=UTC))
         self.assertEqual(self.wanted("since=2026-08-01&period=7").since, datetime(2026, 11, 15, tzinfo=UTC))
         self.assertIsNone(self.wanted("until=2026-08-01").since)
+
+    def test_days_of_utc_stand_beside_those_of_the_site_and_the_narrower_counts(self) -> None:
+        wanted = self.wanted("utc_since=2026-11-01&utc_until=2026-11-20")
+        self.assertEqual(wanted.since, datetime(2026, 11, 1, tzinfo=UTC))
+        self.assertEqual(wanted.until, datetime(2026, 11, 21, tzinfo=UTC))
+        both = self.wanted("utc_since=2026-11-01&since=2026-11-01&utc_until=2026-11-20&until=2026-11-20")
+        self.assertEqual((both.since, both.until), (datetime(2026, 11, 1, 5, tzinfo=UTC), wanted.until))
 
     def test_a_year_that_is_still_being_typed_is_no_filter(self) -> None:
         for day in ("0002-11-01", "9999-12-31", "2026-02-30", "x", "\0"):

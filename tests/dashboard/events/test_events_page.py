@@ -1,6 +1,6 @@
 """Events: what is listed and found, what became of each, and what an open list learns."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, time, timedelta
 from typing import Any
 from unittest import mock
 from uuid import uuid4
@@ -182,6 +182,24 @@ class TestFilters(EventsTestCase):
         self.assertEqual(self.listed("?outcome=forwarded"), [sent, waits])
         self.assertEqual(self.listed("?outcome=failed"), [failed])
         self.assertEqual(self.listed("?outcome=not-forwarded"), [skipped])
+
+    def test_by_currency_and_days_of_utc_which_stay_on_the_way_and_go_one_by_one(self) -> None:
+        midnight = datetime.combine(timezone.now().date(), time(), UTC)
+        rows = [
+            self.store(received_at=midnight + timedelta(seconds=seconds), currency=currency)
+            for seconds, currency in ((-86401, "EUR"), (-86400, "EUR"), (-1, "EUR"), (-1, "USD"), (0, "EUR"))
+        ]
+        day = midnight.date() - timedelta(days=1)
+        query = f"currency=EUR&utc_since={day}&utc_until={day}"
+        self.assertEqual(self.listed(f"?{query}"), [rows[2], rows[1]])
+        page = self.client.get(f"{self.url}?{query}")
+        self.assertContains(page, '<input type="hidden" name="currency" value="EUR">')
+        self.assertContains(page, f"?{query}".replace("&", "&amp;"))
+        self.assertContains(
+            page, f'href="?utc_since={day}&amp;utc_until={day}" aria-label="Remove filter Currency: EUR"'
+        )
+        with mock.patch.object(listing, "WINDOW", 2):
+            self.assertEqual(self.listed(f"?{query}"), [rows[2]])
 
     def test_a_filter_without_an_index_stops_and_says_how_far_it_came(self) -> None:
         rare = self.store("lead", 100)

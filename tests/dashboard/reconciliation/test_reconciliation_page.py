@@ -32,6 +32,12 @@ class PageTestCase(AccountTestCase):
     def page(self, **query: str | int) -> HttpResponse:
         return self.client.get(reverse("dashboard:reconciliation", args=[self.site.public_id]), query)  # type: ignore[return-value]
 
+    @property
+    def its_days(self) -> str:
+        """Return the rest of the filter that a gap's link carries, of all purchases of the usual days."""
+        today = self.now.date()
+        return f"event=purchase&utc_since={today - 29 * DAY}&utc_until={today}"
+
     def told(self, success: int, reasons: Mapping[str, int], days_ago: int = 5) -> None:
         """Note what Microsoft's report says of the goal's uploads of a day."""
         Attribution.objects.create(
@@ -77,15 +83,18 @@ class TestPage(PageTestCase):
         self.deliver(Status.FAILED, at=self.long_ago, error_code=5604)
         self.deliver(Status.FAILED, at=self.long_ago, error_code=5606)
         page = self.page()
-        self.assertContains(page, f"{self.url('account-logs')}?status=failed&amp;error=5604&amp;period=30")
-        forecast = f"{self.url('account-logs-retry')}?status=failed&error=5606&period=30"
+        self.assertContains(
+            page, f"{self.url('account-logs')}?status=failed&amp;error=5604&amp;{self.its_days.replace('&', '&amp;')}"
+        )
+        forecast = f"{self.url('account-logs-retry')}?status=failed&error=5606&{self.its_days}"
         self.assertContains(page, forecast.replace("&", "&amp;"))
         self.assertEqual(self.client.get(forecast).status_code, 200)
 
     def test_what_was_not_forwarded_leads_to_its_rows_though_another_account_took_the_event(self) -> None:
         skipped = self.deliver(Status.SKIPPED, at=self.long_ago, skip_reason=Skip.NO_IDENTIFIER, msclkid="")
         deliver(make_goal(make_account(self.site, "77", name="Ztwo"), "Sale"), at=self.long_ago, event=skipped.event)
-        rows = f"{self.url('account-logs')}?status=skipped&reason=no_identifier&period=30"
+        rows = f"{self.url('account-logs')}?status=skipped&reason=no_identifier&{self.its_days}"
+        rows = rows.replace("&utc_since", "&click=without&utc_since")
         self.assertContains(self.page(), rows.replace("&", "&amp;"))
         self.assertContains(self.client.get(rows), f'id="row-{skipped.public_id}"')
 
@@ -240,7 +249,9 @@ class TestRows(PageTestCase):
         page = self.page()
         for row, query in rows.items():
             with self.subTest(query=query):
-                href = f"{self.url('account-logs')}?{query}period=30"
+                href = f"{self.url('account-logs')}?{query}{self.its_days}"
+                if row.status == Status.SKIPPED:
+                    href = href.replace("&utc_since", "&click=with&utc_since")
                 self.assertContains(page, f'href="{href.replace("&", "&amp;")}" aria-label="1, see rows')
                 listed = self.client.get(href)
                 self.assertContains(listed, f'id="row-{row.public_id}"')
