@@ -15,6 +15,8 @@ from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 
+from convultra.staff import TimesInUtc
+from dashboard import staff_tables  # noqa: F401 - registers its tables
 from dashboard.tickets.owners import owners_of_person
 from ingest.audit import record
 
@@ -29,7 +31,7 @@ class PasswordOnlyForm(AdminAuthenticationForm):
             raise forms.ValidationError("Two-step sign-in is on for you. Sign in at /login/, then open /admin/.")
 
 
-class AboutPeople(admin.ModelAdmin):  # type: ignore[type-arg]
+class AboutPeople(TimesInUtc):
     """A table about people. What staff change goes to the audit log of each customer on whose team the person is."""
 
     def log_change(self, request: HttpRequest, obj: Model, message: Any) -> Any:

@@ -3,8 +3,6 @@
 What may be done to deliveries by hand is in `hands/admin.py`.
 """
 
-from datetime import datetime
-from decimal import Decimal
 from typing import TypeVar
 from uuid import UUID
 
@@ -14,16 +12,19 @@ from django.http import HttpRequest
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from convultra.staff import MAX_ROWS_COUNTED, HistoryAdmin, badge, link_to, link_to_list
-from forwarding.errors import words_of
+from convultra.staff import MAX_ROWS_COUNTED, HistoryAdmin, badge, link_to, link_to_list, moment, money
+from forwarding.errors import words_for, words_of
 from forwarding.hands.admin import ACTIONS, HandsAdmin
+from forwarding.hands.rules import Action
 from forwarding.models import (
+    ADJUSTED,
     AcceptedDay,
     Alert,
     Attempt,
     Attribution,
     Breaker,
     BulkJob,
+    ClickSource,
     Correction,
     DailyCount,
     Delivery,
@@ -31,16 +32,26 @@ from forwarding.models import (
     EventName,
     Heartbeat,
     Kind,
+    Skip,
+    Status,
     TestConversion,
     Upload,
 )
+from forwarding.rows.own_names import ALWAYS
 from forwarding.rows.upload_rows import among
+from forwarding.worker import admin as worker_admin  # noqa: F401 - registers the queue
 from integrations.models import AdAccount
 
 Row = TypeVar("Row", bound=Model)
 
 # What a list has no use for: a thousand ids and a raw answer for each of its rows.
 HEAVY_OF_AN_UPLOAD = ("delivery_ids", "answer")
+_LOOKS_OF_A_JOB = {
+    BulkJob.Status.RUNNING: "pending",
+    BulkJob.Status.STOPPED: "skipped",
+    BulkJob.Status.FAILED: "failed",
+    BulkJob.Status.DONE: "delivered",
+}
 
 
 class OfUpload(admin.SimpleListFilter):
@@ -131,7 +142,7 @@ class CorrectionInline(HistoryInline):
 
     @admin.display(description="Tells Microsoft")
     def amount(self, delivery: Delivery) -> str:
-        return _money(delivery.value, delivery.currency)
+        return money(delivery.value, delivery.currency)
 
     @admin.display(description="Status")
     def badge(self, delivery: Delivery) -> SafeString:
@@ -182,7 +193,7 @@ class UploadAdmin(HistoryAdmin):
 
     @admin.display(description="Started (UTC)")
     def started(self, upload: Upload) -> str:
-        return _second(upload.started_at)
+        return moment(upload.started_at)
 
     @admin.display(description="State")
     def state(self, upload: Upload) -> SafeString:
@@ -223,7 +234,7 @@ class DeliveryAdmin(HandsAdmin, HistoryAdmin):
         "click",
         "its_event",
         "its_upload",
-        "error_code",
+        "error",
     ]
     list_display_links = ["created", "order"]
     list_filter = [OfUpload, "status", "kind", "hold_reason", "skip_reason", "is_test", "created_at"]
@@ -236,7 +247,7 @@ class DeliveryAdmin(HandsAdmin, HistoryAdmin):
         (None, {"fields": ["public_id", "badge", "explanation", "account", "event", "its_upload", "original"]}),
         ("What is sent", {"fields": ["kind", "goal", "goal_name", "conversion_time", "adjustment_time", "amount"]}),
         ("What Microsoft counts", {"fields": ["restated_value", "retracted_at", "possibly_twice"]}),
-        ("Which click", {"fields": ["msclkid", "click_source", "clicked_at", "sends_hashes"]}),
+        ("Which click", {"fields": ["click_id", "how_found", "clicked_at", "sends_hashes"]}),
         ("Which order", {"fields": ["transaction_id", "order_value", "order_source", "dedupe_key", "is_test"]}),
         ("When", {"fields": ["created_at", "next_attempt_at", "delivered_at", "expires_at", "changed_at"]}),
         ("Why", {"fields": ["skip_reason", "hold_reason", "attempts", "error_code", "error_symbol", "error_message"]}),
@@ -270,7 +281,7 @@ class DeliveryAdmin(HandsAdmin, HistoryAdmin):
 
     @admin.display(description="Created (UTC)")
     def created(self, delivery: Delivery) -> str:
-        return _second(delivery.created_at)
+        return moment(delivery.created_at)
 
     @admin.display(description="Transaction ID")
     def order(self, delivery: Delivery) -> str:
@@ -292,7 +303,7 @@ class DeliveryAdmin(HandsAdmin, HistoryAdmin):
 
     @admin.display(description="Value")
     def amount(self, delivery: Delivery) -> str:
-        return _money(delivery.value, delivery.currency)
+        return money(delivery.value, delivery.currency)
 
     @admin.display(description="Account")
     def its_account(self, delivery: Delivery) -> SafeString:
@@ -302,11 +313,25 @@ class DeliveryAdmin(HandsAdmin, HistoryAdmin):
     def click(self, delivery: Delivery) -> SafeString:
         return format_html('<code title="{0}">{1}</code>', delivery.msclkid, _shortened(delivery.msclkid))
 
+    @admin.display(description="Click ID")
+    def click_id(self, delivery: Delivery) -> str:
+        return delivery.msclkid or "–"
+
+    @admin.display(description="How the click was found")
+    def how_found(self, delivery: Delivery) -> str:
+        if delivery.msclkid and delivery.click_source == ClickSource.NONE:
+            return "–" if delivery.kind == Kind.CONVERSION else "As that of its conversion"
+        return delivery.get_click_source_display()
+
     @admin.display(description="Event")
     def its_event(self, delivery: Delivery) -> SafeString:
         return link_to(delivery.event, delivery.event.name)
 
-    @admin.display(description="Last upload")
+    @admin.display(description="Error")
+    def error(self, delivery: Delivery) -> str:
+        return str(delivery.error_code or delivery.error_symbol or "–")
+
+    @admin.display(description="Upload")
     def its_upload(self, delivery: Delivery) -> SafeString:
         return link_to(delivery.last_upload, _name_of(delivery.last_upload))
 
@@ -335,7 +360,7 @@ class AttemptAdmin(HistoryAdmin):
 
     @admin.display(description="Time (UTC)")
     def created(self, attempt: Attempt) -> str:
-        return _second(attempt.created_at)
+        return moment(attempt.created_at)
 
     @admin.display(description="Delivery")
     def its_delivery(self, attempt: Attempt) -> SafeString:
@@ -363,11 +388,11 @@ class CorrectionAdmin(HistoryAdmin):
 
     @admin.display(description="Said (UTC)")
     def created(self, correction: Correction) -> str:
-        return _second(correction.created_at)
+        return moment(correction.created_at)
 
     @admin.display(description="Value")
     def amount(self, correction: Correction) -> str:
-        return _money(correction.value, correction.currency)
+        return money(correction.value, correction.currency)
 
     @admin.display(description="Delivery")
     def its_delivery(self, correction: Correction) -> SafeString:
@@ -378,32 +403,65 @@ class CorrectionAdmin(HistoryAdmin):
 class DailyCountAdmin(HistoryAdmin):
     """The roll-up behind every figure on a page. `manage.py rebuild_counts` makes it anew."""
 
-    list_display = ["day", "account", "event_name", "goal_name", "status", "error", "count", "value", "currency"]
+    list_display = ["day", "account", "event_name", "goal_or_reason", "badge", "note", "count", "amount"]
     list_filter = ["status", "currency", "day"]
     search_fields = ["event_name", "goal_name", "account__account_id", "account__name"]
     list_select_related = ["account"]
     ordering = ["-day", "account"]
+    fields = ["day", "account", "event_name", "goal_or_reason", "badge", "note", "with_click", "count", "amount"]
+
+    @admin.display(description="Goal, or why not forwarded", ordering="goal_name")
+    def goal_or_reason(self, row: DailyCount) -> str:
+        is_reason = row.status == Status.SKIPPED and row.goal_name in Skip.values
+        return Skip(row.goal_name).label if is_reason else row.goal_name or "–"
+
+    @admin.display(description="Status", ordering="status")
+    def badge(self, row: DailyCount) -> SafeString:
+        return badge(row.status, row.get_status_display())
+
+    @admin.display(description="Note", ordering="error")
+    def note(self, row: DailyCount) -> str:
+        if row.error == ADJUSTED:
+            return "What corrections changed of the value"
+        if not row.error:
+            return "–"
+        is_code = row.error.isdecimal()
+        words = words_for(int(row.error), "") if is_code else words_for(None, row.error)
+        return f"{words.title} ({row.error})" if is_code else words.title
+
+    @admin.display(description="Value", ordering="value")
+    def amount(self, row: DailyCount) -> str:
+        return money(row.value, row.currency)
 
 
 @admin.register(EventDay)
 class EventDayAdmin(HistoryAdmin):
     """What arrived on a site in a day, by event name. `manage.py rebuild_counts` makes it anew."""
 
-    list_display = ["day", "site", "name", "count", "value", "currency", "with_click"]
+    list_display = ["day", "site", "name", "count", "amount", "with_click"]
     list_filter = ["currency", "day"]
     search_fields = ["name", "site__name"]
     list_select_related = ["site"]
     ordering = ["-day", "site"]
+
+    @admin.display(description="Value", ordering="value")
+    def amount(self, row: EventDay) -> str:
+        return money(row.value, row.currency)
 
 
 @admin.register(EventName)
 class EventNameAdmin(HistoryAdmin):
     """Event names that have rows of their own in the roll-ups. All others are counted together."""
 
-    list_display = ["name", "site", "since"]
+    list_display = ["name", "site", "counted_since"]
     search_fields = ["name", "site__name"]
     list_select_related = ["site"]
     ordering = ["site", "name"]
+    fields = ["name", "site", "counted_since", "created_at"]
+
+    @admin.display(description="Since (UTC)", ordering="since")
+    def counted_since(self, row: EventName) -> str:
+        return "The beginning" if row.since == ALWAYS else moment(row.since)
 
 
 @admin.register(AcceptedDay)
@@ -421,22 +479,36 @@ class AcceptedDayAdmin(HistoryAdmin):
 class TestConversionAdmin(HistoryAdmin):
     """What people sent from the Test Center."""
 
-    list_display = ["created_at", "account", "actor_name", "event", "delivery", "retract_after"]
+    list_display = ["created_at", "account", "actor_name", "event", "delivery", "badge", "retract_after"]
     list_filter = ["created_at"]
     search_fields = ["actor_name", "account__account_id", "account__name"]
     list_select_related = ["account", "event", "delivery"]
     ordering = ["-pk"]
+
+    @admin.display(description="Status")
+    def badge(self, test: TestConversion) -> SafeString:
+        if test.delivery is None:
+            return badge("skipped", "Not sent")
+        return badge(test.delivery.status, test.delivery.get_status_display())
 
 
 @admin.register(BulkJob)
 class BulkJobAdmin(HistoryAdmin):
     """Actions by hand over all deliveries of a filter."""
 
-    list_display = ["created_at", "account", "action", "filters", "status", "total", "changed", "actor_name"]
+    list_display = ["created_at", "account", "what", "filters", "badge", "total", "changed", "actor_name"]
     list_filter = ["status", "action"]
     search_fields = ["actor_name", "account__account_id", "account__name"]
     list_select_related = ["account"]
     ordering = ["-pk"]
+
+    @admin.display(description="Action", ordering="action")
+    def what(self, job: BulkJob) -> str:
+        return Action(job.action).label if job.action in Action.values else job.action
+
+    @admin.display(description="Status", ordering="status")
+    def badge(self, job: BulkJob) -> SafeString:
+        return badge(_LOOKS_OF_A_JOB[BulkJob.Status(job.status)], job.get_status_display())
 
 
 @admin.register(Attribution)
@@ -496,14 +568,6 @@ def _without_heavy(rows: QuerySet[Row], upload: str) -> QuerySet[Row]:
 def _name_of(upload: Upload | None) -> str:
     """Return the first characters of what Microsoft's support knows it by; its page has all of them."""
     return "" if upload is None else f"{upload.tracking_id or upload.public_id}"[:8]
-
-
-def _money(value: Decimal | None, currency: str) -> str:
-    return "No value" if value is None else f"{value:,.2f} {currency}".rstrip()
-
-
-def _second(moment: datetime) -> str:
-    return f"{moment:%b %-d, %H:%M:%S}"
 
 
 def _shortened(click_id: str) -> str:

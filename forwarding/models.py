@@ -166,7 +166,8 @@ class Upload(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.get_operation_display()} of {len(self.delivery_ids)}"
+        what = "Conversions" if self.operation == Operation.CONVERSIONS else "Corrections"
+        return f"{what} sent on {self.started_at:%b} {self.started_at.day} at {self.started_at:%H:%M:%S}"
 
 
 class DeliveryQuerySet(models.QuerySet["Delivery"]):

@@ -11,8 +11,9 @@ from django.contrib.auth.models import User
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
+from django.utils.safestring import SafeString
 
-from convultra.staff import HistoryAdmin, LabelledTabularInline, NoHashLookups
+from convultra.staff import HistoryAdmin, LabelledTabularInline, NoHashLookups, TimesInUtc, badge, money
 from ingest import audit
 from ingest.models import (
     Adjustment,
@@ -31,8 +32,17 @@ from ingest.models import (
     Site,
 )
 
+_LOOKS_OF_AN_IMPORT = {
+    Import.Status.READING: "pending",
+    Import.Status.CHECKING: "pending",
+    Import.Status.CHECKED: "retrying",
+    Import.Status.IMPORTING: "pending",
+    Import.Status.DONE: "delivered",
+    Import.Status.CANCELLED: "skipped",
+}
 
-class AuditedAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+
+class AuditedAdmin(TimesInUtc):
     """A table whose changes go to the audit log of the customer they concern, such as `site.change`."""
 
     def save_model(self, request: HttpRequest, obj: Model, form: Any, change: bool) -> None:
@@ -197,8 +207,7 @@ class EventAdmin(HistoryAdmin):
         "name",
         "site",
         "source",
-        "value",
-        "currency",
+        "amount",
         "occurred_at",
         "received_at",
         "planned_at",
@@ -210,9 +219,13 @@ class EventAdmin(HistoryAdmin):
     fieldsets = [
         (None, {"fields": ["event_id", "name", "site", "source"]}),
         ("When", {"fields": ["occurred_at", "received_at", "planned_at"]}),
-        ("What", {"fields": ["value", "currency", "transaction_id", "properties"]}),
+        ("What", {"fields": ["amount", "transaction_id", "properties"]}),
         ("Who", {"fields": ["external_id", "visitor_id", "session_id", "msclkid", "consent"]}),
     ]
+
+    @admin.display(description="Value")
+    def amount(self, event: Event) -> str:
+        return money(event.value, event.currency)
 
 
 @admin.register(Adjustment)
@@ -225,8 +238,7 @@ class AdjustmentAdmin(HistoryAdmin):
         "site",
         "transaction_id",
         "event_id",
-        "value",
-        "currency",
+        "amount",
         "occurred_at",
         "received_at",
         "planned_at",
@@ -239,27 +251,35 @@ class AdjustmentAdmin(HistoryAdmin):
     fieldsets = [
         (None, {"fields": ["adjustment_id", "site", "type"]}),
         ("Which order", {"fields": ["transaction_id", "event_id"]}),
-        ("What", {"fields": ["value", "currency"]}),
+        ("What", {"fields": ["amount"]}),
         ("When", {"fields": ["occurred_at", "received_at", "planned_at"]}),
     ]
+
+    @admin.display(description="Value")
+    def amount(self, adjustment: Adjustment) -> str:
+        return money(adjustment.value, adjustment.currency)
 
 
 @admin.register(Import)
 class ImportAdmin(HistoryAdmin):
     """Files of conversions and how far they have come. Their rows are customers' own and not shown."""
 
-    list_display = ["file_name", "site", "status", "format", "total_rows", "checked_rows", "stored_rows", "created_at"]
+    list_display = ["file_name", "site", "badge", "format", "total_rows", "checked_rows", "stored_rows", "created_at"]
     list_filter = ["status", "format", "created_at"]
     search_fields = ["file_name", "public_id__exact", "site__name"]
     list_select_related = ["site"]
     ordering = ["-pk"]
     fieldsets = [
-        (None, {"fields": ["public_id", "file_name", "site", "actor_name", "status"]}),
+        (None, {"fields": ["public_id", "file_name", "site", "actor_name", "badge"]}),
         ("How it is read", {"fields": ["format", "delimiter", "time_zone", "date_order", "labels", "ignored"]}),
         ("How far it is", {"fields": ["total_rows", "checked_rows", "stored_rows", "rung_at"]}),
         ("What was found and done", {"fields": ["verdicts", "problems", "outcomes", "results"]}),
         ("When", {"fields": ["created_at", "confirmed_at", "finished_at", "count_at"]}),
     ]
+
+    @admin.display(description="Status", ordering="status")
+    def badge(self, source: Import) -> SafeString:
+        return badge(_LOOKS_OF_AN_IMPORT[Import.Status(source.status)], source.get_status_display())
 
 
 @admin.register(ImportChunk)

@@ -41,7 +41,7 @@ class Badge(NamedTuple):
     icon: str
 
 
-_BADGES = {
+BADGES = {
     "Healthy": Badge("delivered", icon="check"),
     "Needs reconnect": Badge("failed", icon="unlink"),
     "Needs attention": Badge("retrying", icon="alert-triangle"),
@@ -74,7 +74,7 @@ def account_frame(request: HttpRequest, entry: AccountEntry, page: str) -> dict[
         "account": account,
         "health": health,
         "last_accepted": getattr(listed, "accepted_at", None),
-        "badge": _BADGES[health.word],
+        "badge": BADGES[health.word],
         "page": page,
         "page_label": LABELS[page],
         "tabs": [tab for tab in tabs if tab.href],

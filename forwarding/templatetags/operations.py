@@ -5,6 +5,9 @@ from datetime import timedelta
 from django import template
 from django.utils import timezone
 
+from forwarding.hands.actions import preview
+from forwarding.hands.rules import Action
+from forwarding.models import Delivery
 from forwarding.operations import MAX_COUNTED, LastHour, Operations, last_hour, operations_at
 
 register = template.Library()
@@ -20,6 +23,12 @@ def operations_now() -> Operations:
 def operations_lately() -> LastHour:
     """Return what the calls of the last hour brought."""
     return last_hour(timezone.now())
+
+
+@register.simple_tag
+def can_be_retried(delivery: Delivery) -> bool:
+    """Say whether trying it again now can help."""
+    return bool(preview(Action.RETRY, Delivery.objects.filter(pk=delivery.pk), timezone.now()).able)
 
 
 @register.filter

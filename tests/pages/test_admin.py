@@ -21,6 +21,7 @@ from ingest.models import Bucket
 from tests.pages.routes import Route, routes
 from tests.pages.serving import PageAt, Served, is_whole_page
 from tests.pages.test_walk import NARROW, OF_COLOURS, WIDE, Walk, demand_none
+from tests.support.signing_in import work_on_ticket
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
@@ -33,7 +34,7 @@ ROWS = 8
 def test_every_page_of_the_admin_is_accessible(browser: Browser, served: Served, axe: str) -> None:
     add_rows(timezone.now())
     client = served.client("sam")
-    client.post("/admin/ticket/", {"number": "SUP-1042"})
+    work_on_ticket(client)
     with mock.patch.object(ModelAdmin, "list_per_page", ROWS), served.context(browser, "sam", viewport=WIDE) as context:
         served.hand_over(client, context)
         walk = Walk(served, context, axe)
