@@ -9,6 +9,7 @@ import io
 import json
 import random
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -47,6 +48,7 @@ from ingest import audit
 from ingest.imports import working
 from ingest.imports.uploading import FileOptions, take_file
 from ingest.models import (
+    AuditEntry,
     BlockedOrigin,
     Click,
     Consent,
@@ -72,7 +74,8 @@ FORMULA = "=cmd|' /C calc'!A0"
 BACKWARDS = "\u202eevisrever\u2066 txet"
 LONG = "long" * 2_500
 LONG_WORD = "W" * 64
-DAYS = 20
+# Longer than a period and the one before it, so that each figure has something to be held against.
+DAYS = 60
 CUSTOMER = "251093876"
 NAMES = {
     "maya": ("Maya", "Okafor"),
@@ -136,10 +139,15 @@ def build(microsoft: EmulatedMicrosoft, now: datetime, *, is_hostile: bool = Tru
             member.sites.add(outlet)
     connection = microsoft.connect(site, people["maya"])
     account, shopping, _canada = _accounts(site, connection, now)
-    goals = _goals(account, people["sofia"], now)
+    goals = _goals(account, people["sofia"], now, is_hostile=is_hostile)
     _map(shopping, ConversionGoal.objects.create(account=shopping, goal_id="71002", name="Purchase", synced_at=now))
     _traffic(account, goals, chance, now)
     _traffic(shopping, {"purchase": shopping.goals.get()}, chance, now, share=3)
+    _sent(shopping.deliveries.filter(status=Status.DELIVERED).latest("delivered_at"), chance)
+    began = now - timedelta(days=DAYS + 5)
+    AuditEntry.objects.filter(action="sign_in.connect").update(created_at=began)
+    Site.objects.filter(pk=site.pk).update(created_at=began)
+    site.refresh_from_db()
     deliveries = _deliveries(account, goals, people["sofia"], chance, now)
     if is_hostile:
         _hostile(account, goals["purchase"], chance, now)
@@ -148,12 +156,22 @@ def build(microsoft: EmulatedMicrosoft, now: datetime, *, is_hostile: bool = Tru
     _around(world, chance, is_hostile=is_hostile)
     # Rows that nobody planned have names of their own in the counts like those that were.
     admit((SiteName(*one) for one in Event.objects.values_list("site_id", "name").distinct()), (), now)
+    _put_in_order()
     call_command("rebuild_counts", stdout=io.StringIO())
     world.own = _values(site, account, deliveries["delivered"], imports["checked"])
     foreign_account = world.stranger.ad_accounts.get()
     theirs = world.stranger.imports.get()
     world.foreign = _values(world.stranger, foreign_account, foreign_account.deliveries.get(), theirs)
     return world
+
+
+def _put_in_order() -> None:
+    """Give the log's entries their ids in the order in which they happened, as they have outside a test."""
+    entries = sorted(AuditEntry.objects.all(), key=lambda entry: entry.created_at)
+    AuditEntry.objects.all().delete()
+    for entry in entries:
+        entry.pk = None
+    AuditEntry.objects.bulk_create(entries)
 
 
 # People and places
@@ -194,6 +212,8 @@ def _accounts(site: Site, connection: Connection, now: datetime) -> tuple[AdAcco
         goals_synced_at=now - timedelta(minutes=6),
         report_read_at=now - timedelta(hours=5),
     )
+    # Connected before the first conversion; the columns write themselves.
+    Connection.objects.filter(pk=connection.pk).update(connected_at=now - timedelta(days=DAYS + 5))
     shopping = make_account(
         site,
         "138204422",
@@ -223,10 +243,14 @@ def _accounts(site: Site, connection: Connection, now: datetime) -> tuple[AdAcco
         hold_reason=Hold.RECONNECT,
         goals_synced_at=now - timedelta(hours=23),
     )
+    for one in (account, shopping, canada):
+        AdAccount.objects.filter(pk=one.pk).update(created_at=now - timedelta(days=DAYS + 5))
+        one.refresh_from_db()
+    connection.refresh_from_db()
     return account, shopping, canada
 
 
-def _goals(account: AdAccount, actor: User, now: datetime) -> dict[str, ConversionGoal]:
+def _goals(account: AdAccount, actor: User, now: datetime, *, is_hostile: bool) -> dict[str, ConversionGoal]:
     """Make the goals, map the events and note the changes; the goal of `lead` is gone at Microsoft."""
     goals = {
         event_name: ConversionGoal.objects.create(
@@ -245,7 +269,7 @@ def _goals(account: AdAccount, actor: User, now: datetime) -> dict[str, Conversi
                 ("purchase", "Purchase", "Purchase"),
                 ("signup", "Account Registration", "SignUp"),
                 ("lead", "Trade enquiry", "SubmitLeadForm"),
-                ("unused", "Newsletter – " + LONG_WORD, "Subscribe"),
+                ("unused", "Newsletter – " + LONG_WORD if is_hostile else "Newsletter", "Subscribe"),
             ]
         )
     }
@@ -308,7 +332,7 @@ def _delivery(
         "conversion_time": f"{event.occurred_at:%Y-%m-%dT%H:%M:%SZ}" if goal else "",
         "msclkid": event.msclkid[:40] if goal else "",
         "click_source": ClickSource.EVENT if goal else ClickSource.NONE,
-        "clicked_at": event.occurred_at - timedelta(hours=30) if goal else None,
+        "clicked_at": event.occurred_at - timedelta(hours=30) if goal and event.msclkid else None,
         "value": event.value,
         "currency": event.currency,
         "order_value": event.value,
@@ -370,7 +394,7 @@ def _deliveries(
         "delivered": (Status.DELIVERED, {}),
         "restated": (Status.DELIVERED, {"restated_value": Decimal("59.95")}),
         "retracted": (Status.DELIVERED, {"retracted_at": now - timedelta(minutes=20)}),
-        "pending": (Status.PENDING, {"hold_reason": Hold.CLICK_SETTLING}),
+        "pending": (Status.PENDING, {"hold_reason": Hold.CLICK_SETTLING, **_just_clicked(now)}),
         "held": (Status.PENDING, {"hold_reason": Hold.BY_HAND}),
         "retrying": (
             Status.RETRYING,
@@ -379,8 +403,14 @@ def _deliveries(
         "failed": (Status.FAILED, _CLICK_REFUSED),
         "expired": (Status.FAILED, _TOO_OLD),
     }
+    # When each came: a correction is said after its conversion, and the fourth try of one is a while after it.
+    ago = {"restated": 48, "retracted": 52, "retrying": 24, "expired": 32}
     for minutes, (name, (status, fields)) in enumerate(cases.items(), start=1):
-        event = _event(account.site, chance, now - timedelta(minutes=4 * minutes), value=Decimal("129.95"))
+        at = now - timedelta(minutes=ago.get(name, 4 * minutes))
+        # A backend may report what happened long ago.
+        happened = at - timedelta(days=91 if name == "expired" else 0, seconds=2)
+        source = {"source": Source.SERVER} if name == "expired" else {}
+        event = _event(account.site, chance, at, value=Decimal("129.95"), occurred_at=happened, **source)
         event.save()
         made[name] = _delivery(account, event, goals["purchase"], status, chance, **fields)
         made[name].save()
@@ -393,20 +423,27 @@ def _deliveries(
     return made
 
 
+def _just_clicked(now: datetime) -> dict[str, Any]:
+    """Return the fields of a conversion whose click Microsoft may not know yet."""
+    clicked_at = now - timedelta(minutes=37)
+    return {"clicked_at": clicked_at, "next_attempt_at": clicked_at + timedelta(hours=1)}
+
+
 def _calls(account: AdAccount, made: dict[str, Delivery], chance: random.Random) -> None:
     """Write down the calls that the deliveries went out with, and what was not taken."""
-    for name in ("delivered", "retrying", "failed"):
-        row, at = made[name], made[name].changed_at
+    for name in ("delivered", "restated", "retracted", "retrying", "failed", "expired"):
+        row = made[name]
+        refused = name not in ("delivered", "restated", "retracted")
         for number in range(max(row.attempts, 1)):
-            refused = name != "delivered"
+            at = row.changed_at + timedelta(minutes=3 * number)
             upload = Upload.objects.create(
                 public_id=_uuid(chance),
                 account=account,
                 operation=Operation.CONVERSIONS,
                 delivery_ids=[row.pk],
                 leased_until=at,
-                started_at=at - timedelta(minutes=3 * number),
-                finished_at=at - timedelta(minutes=3 * number),
+                started_at=at,
+                finished_at=at,
                 seconds=0.412,
                 http_status=429 if name == "retrying" else 200,
                 tracking_id=str(_uuid(chance)),
@@ -424,7 +461,27 @@ def _calls(account: AdAccount, made: dict[str, Delivery], chance: random.Random)
                     error_message=row.error_message,
                     created_at=upload.started_at,
                 )
-        Delivery.objects.filter(pk=row.pk).update(last_upload=upload)
+        Delivery.objects.filter(pk=row.pk).update(last_upload=upload, changed_at=at)
+
+
+def _sent(row: Delivery, chance: random.Random) -> None:
+    """Write down the call in which Microsoft accepted a row."""
+    row.last_upload = Upload.objects.create(
+        public_id=_uuid(chance),
+        account=row.account,
+        operation=Operation.CONVERSIONS if row.kind == Kind.CONVERSION else Operation.ADJUSTMENTS,
+        delivery_ids=[row.pk],
+        leased_until=row.changed_at,
+        started_at=row.changed_at,
+        finished_at=row.changed_at,
+        seconds=0.398,
+        http_status=200,
+        tracking_id=str(_uuid(chance)),
+        accepted=1,
+        refused=0,
+        answer=_answer(row),
+    )
+    row.save(update_fields=["last_upload"])
 
 
 def _answer(row: Delivery) -> str:
@@ -454,8 +511,11 @@ def _corrections(
             dedupe_key=f"{kind}:{original.dedupe_key}",
             adjustment_time=f"{now - timedelta(minutes=21):%Y-%m-%dT%H:%M:%SZ}",
             value=value,
+            at=now - timedelta(minutes=20),
+            created_at=now - timedelta(minutes=21),
         )
         row.save()
+        _sent(row, chance)
         Correction.objects.create(
             delivery=row,
             said=said,
@@ -523,13 +583,9 @@ def _import(site: Site, actor: User, chance: random.Random, now: datetime, name:
 
 def _around(world: World, chance: random.Random, *, is_hostile: bool) -> None:
     """Add what people and machines left around the conversions: keys, refusals, entries, tests, jobs, reports."""
-    site, now, people = world.site, world.now, world.people
-    odd, long = (SCRIPT, LONG_WORD) if is_hostile else ("Staging", "lin@brightpath.example")
-    for name in ("Shop backend", odd + long, ""):
-        key, _ = ServerKey.objects.mint(site, name[:100])
-        _identify(key, chance)
-        ServerKey.objects.filter(pk=key.pk).update(last_used_at=now - timedelta(minutes=2), prefix="sk_Qm3vX9aB")
-    ServerKey.objects.filter(name="").update(revoked_at=now - timedelta(days=3))
+    site, now = world.site, world.now
+    odd, long = (SCRIPT, LONG_WORD) if is_hostile else ("Staging", "")
+    _keys(world, chance, odd + long)
     for origin in ("https://old.harborpine.example", f"https://{'a' * 200 if is_hostile else 'blog'}.example"):
         BlockedOrigin.objects.create(site=site, origin=origin, first_at=now - timedelta(days=2), last_at=now)
     RefusedItem.objects.create(
@@ -543,27 +599,55 @@ def _around(world: World, chance: random.Random, *, is_hostile: bool) -> None:
     )
     _clicks(site, chance, now)
     _people_asked(world, chance)
-    for hours, (name, action, target) in enumerate(
-        [
-            ("maya", "connection.connect", "ads@harborpine.example"),
-            ("sofia", "mapping.change", "purchase"),
-            ("daniel", "key.create", odd),
-            ("jonas", "member.role", long),
-            ("sofia", "delivery.restate", "HP-48374"),
-        ]
-    ):
-        audit.record(
-            people[name],
-            action,
-            organisation=site.organisation,
-            site=site,
-            target=target,
-            details={"from": odd, "to": [FORMULA if is_hostile else "Viewer", long]},
-            now=now - timedelta(hours=hours),
-        )
+    _entries(world, odd if is_hostile else "", long)
     _answers_of_microsoft(world.account, now)
     _tests_and_jobs(world, chance)
     Heartbeat.objects.create(name="sweep", beat_at=now)
+
+
+def _keys(world: World, chance: random.Random, odd: str) -> None:
+    """Make a key that is used, one that is not any more and one that was revoked, and let the log tell of them."""
+    now, daniel = world.now, world.people["daniel"]
+    for number, (name, days, used_days) in enumerate([("Shop backend", 60, 0), (odd, 95, 91), ("", 90, 80)]):
+        key, _ = ServerKey.objects.mint(world.site, name[:100])
+        _identify(key, chance)
+        prefix, made_at = f"sk_Qm3vX9a{'BCD'[number]}", now - timedelta(days=days)
+        last_used_at = now - timedelta(days=used_days, minutes=2)
+        ServerKey.objects.filter(pk=key.pk).update(prefix=prefix, created_at=made_at, last_used_at=last_used_at)
+        key.refresh_from_db()
+        _note(world, daniel, "server_key.create", key.name or str(key), {"key": str(key)}, now - timedelta(days=30))
+    key.revoked_at = now - timedelta(days=3)
+    key.save(update_fields=["revoked_at"])
+    _note(world, world.people["jonas"], "server_key.revoke", str(key), {"key": str(key)}, key.revoked_at)
+
+
+def _entries(world: World, odd: str, long: str) -> None:
+    """Let the log tell what people did, oldest first, as it happened."""
+    account, now = world.account, world.now
+    restated = world.deliveries["restated"]
+    of_restated = {"account": account.account_id, "delivery": str(restated.public_id), "deliveries": 1}
+    goal = "Purchase" + long
+    for minutes, name, action, target, details in (
+        ((DAYS + 5) * 24 * 60 - 10, "maya", "account.add", str(account), {}),
+        (1500, "jonas", "invitation.send", "petra@brightpath.example", {"role": [None, "developer"]}),
+        (1440, "jonas", "membership.change", "lin@brightpath.example", {"role": ["developer", "viewer"]}),
+        (300, "sofia", "mapping.change", odd or "purchase", {"account": str(account), "goal": [None, odd or goal]}),
+        (240, "maya", "account.settings", str(account), {"enhanced_conversions": [False, True]}),
+        (180, "maya", "account.pause", "Shopping – US (138204422)", {}),
+        (
+            21,
+            "sofia",
+            "delivery.restate",
+            restated.transaction_id,
+            {**of_restated, "before": {"USD": "129.95"}, "after": {"USD": str(restated.restated_value)}},
+        ),
+    ):
+        _note(world, world.people[name], action, target, details, now - timedelta(minutes=minutes))
+
+
+def _note(world: World, actor: User, action: str, target: str, details: Mapping[str, object], at: datetime) -> None:
+    site = world.site
+    audit.record(actor, action, organisation=site.organisation, site=site, target=target, details=details, now=at)
 
 
 def _clicks(site: Site, chance: random.Random, now: datetime) -> None:
@@ -595,7 +679,7 @@ def _people_asked(world: World, chance: random.Random) -> None:
 
 def _answers_of_microsoft(account: AdAccount, now: datetime) -> None:
     today: date = now.date()
-    for days in range(2, 15):
+    for days in range(2, DAYS):
         for goal in account.goals.filter(gone_at=None)[:2]:
             Attribution.objects.create(
                 account=account,
