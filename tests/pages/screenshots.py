@@ -10,10 +10,14 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 from unittest import mock
 
 import django
-from playwright.sync_api import Browser, ViewportSize, sync_playwright
+from playwright.sync_api import Browser, Page, ViewportSize, sync_playwright
+
+if TYPE_CHECKING:
+    from tests.pages.serving import Served
 
 TARGET = Path(__file__).resolve().parent.parent.parent / "docs/screenshots"
 WIDE: ViewportSize = {"width": 1440, "height": 900}
@@ -54,13 +58,40 @@ def _draw(browser: Browser, only: str, target: Path) -> int:
                 for page in pages:
                     tab.set_viewport_size(size)
                     tab.goto(served.url + page.path, wait_until="load")
-                    tab.evaluate("document.fonts.ready.then(() => true)")
-                    tab.wait_for_timeout(150)  # charts draw, and parts of a page that come after it
-                    height = min(int(tab.evaluate("document.documentElement.scrollHeight")), MAX_HEIGHT)
-                    tab.set_viewport_size({"width": size["width"], "height": max(height, size["height"])})
-                    tab.screenshot(path=target / f"{page.name}{end}.jpg", type="jpeg", quality=QUALITY)
+                    _take(tab, size, target / f"{page.name}{end}.jpg")
+                    drawn += 1
+        return drawn + _draw_odd_states(browser, served, only, target)
+
+
+def _draw_odd_states(browser: Browser, served: "Served", only: str, target: Path) -> int:
+    """Draw what has a session of its own, after all pages: it changes what they show."""
+    from tests.pages.odd_states import odd_states
+
+    drawn = 0
+    with odd_states(served) as states:
+        for end, size, theme in LOOKS:
+            with served.context(browser, "nobody", viewport=size, color_scheme=theme) as context:
+                tab = context.new_page()
+                for state in states:
+                    if not state.name.startswith(only) or (state.only_phones and size is not PHONE):
+                        continue
+                    served.hand_over(state.client, context)
+                    context.add_cookies([{"name": "theme", "value": theme, "url": served.url}])
+                    tab.set_viewport_size(size)
+                    tab.goto(served.url + state.path, wait_until="load")
+                    state.act(tab)
+                    _take(tab, size, target / f"{state.name}{end}.jpg")
                     drawn += 1
     return drawn
+
+
+def _take(tab: Page, size: ViewportSize, path: Path) -> None:
+    """Take the whole page, down to where it becomes a list of much the same."""
+    tab.evaluate("document.fonts.ready.then(() => true)")
+    tab.wait_for_timeout(150)  # charts draw, and parts of a page that come after it
+    height = min(int(tab.evaluate("document.documentElement.scrollHeight")), MAX_HEIGHT)
+    tab.set_viewport_size({"width": size["width"], "height": max(height, size["height"])})
+    tab.screenshot(path=path, type="jpeg", quality=QUALITY)
 
 
 @contextmanager
