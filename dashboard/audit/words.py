@@ -62,8 +62,6 @@ _THINGS = {
     "testconversion": "test conversion",
     "upload": "call to Microsoft",
     "user": "person",
-    "serverkey": "server key",
-    "key": "server key",
     "serverkey": "secret key",
     "server_key": "secret key",
     "sign_in": "Microsoft sign-in",
