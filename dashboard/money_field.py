@@ -21,6 +21,13 @@ class PlainDecimalField(forms.DecimalField):
             raise forms.ValidationError(self.error_messages["invalid"], code="invalid")
         return super().to_python(value)
 
+    def run_validators(self, value: object) -> None:
+        """Say once what more than one limit has to say."""
+        try:
+            super().run_validators(value)
+        except forms.ValidationError as error:
+            raise forms.ValidationError(list(dict.fromkeys(error.messages))) from error
+
 
 def money_field(*, required: bool) -> forms.DecimalField:
     """Return a field that takes what Microsoft takes as a value."""

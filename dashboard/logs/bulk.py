@@ -273,10 +273,17 @@ def _card(entry: AccountEntry, job: BulkJob, now: datetime) -> JobCard:
         percent=100 if job.status == BulkJob.Status.DONE else percent,
         progress=rows,
         time_left=_time_left(job, total, ran),
-        result=done_sentence(action, job.changed, job.refused),
+        result=_result(job, action),
         every=FAST_EVERY if ran < FAST_SECONDS else SLOW_EVERY,
         needs="" if may(entry.role, roles) else role_names(roles),
     )
+
+
+def _result(job: BulkJob, action: Action) -> str:
+    if job.status == BulkJob.Status.DONE and not job.seen:
+        # Its forecast had found some, or it would not have started.
+        return "Nothing was left to do: another action had changed these conversions before"
+    return done_sentence(action, job.changed, job.refused)
 
 
 def _title(job: BulkJob, action: Action, total: int) -> str:

@@ -96,10 +96,13 @@ def start(
 
     `total` is how many rows there are, 0 when nobody counted them.
     """
-    same = BulkJob.objects.filter(account=account, status=BulkJob.Status.RUNNING)
-    if same.filter(action=action, filters=filters, value=value).exists():
-        return None
     with transaction.atomic():
+        # Who asks for the same at the same moment waits here, and finds the job of the first. SQLite has no row locks
+        # and needs none: its transaction began by taking the one write lock.
+        AdAccount.objects.select_for_update(no_key=True).get(pk=account.pk)
+        same = BulkJob.objects.filter(account=account, status=BulkJob.Status.RUNNING)
+        if same.filter(action=action, filters=filters, value=value).exists():
+            return None
         job = BulkJob.objects.create(
             account=account,
             action=action,

@@ -1,19 +1,22 @@
 """What people do to a whole list: the forecast, who may, the card of the job and what came of it."""
 
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 from unittest import mock
 
-from django.db import DataError
+from django.db import DataError, connections
+from django.test import TransactionTestCase
 from django.utils import timezone
 
 from forwarding.hands import actions, bulk
 from forwarding.hands.rules import Action
 from forwarding.models import BulkJob, Delivery, Hold, Kind, Status
 from ingest.models import AuditEntry, Membership, Role
-from tests.cast import make_account
+from tests.cast import make_account, make_site, make_user
 from tests.dashboard.accounts import AccountTestCase
 
 HTMX = {"HX-Request": "true"}
@@ -125,6 +128,11 @@ class TestOtherActions(BulkTestCase):
         restated = Delivery.objects.filter(kind=Kind.RESTATE).values_list("original", "value")
         self.assertEqual(set(restated), {(row.pk, Decimal("19.90")) for row in rows})
 
+    def test_what_is_wrong_with_a_value_is_said_once(self) -> None:
+        self.deliver()
+        page = self.do(Action.RESTATE, "?status=delivered", value="99999999999999999")
+        self.assertContains(page, "Microsoft takes 999,999,999,999 at most.", 1, status_code=422)
+
     def test_a_retraction_wants_the_accounts_name_typed(self) -> None:
         self.deliver()
         refused = self.do(Action.RETRACT, "?status=delivered", name="Search")
@@ -215,6 +223,26 @@ class TestDoors(BulkTestCase):
                 self.assertEqual({a.value for a in Action if self.url(f"account-logs-{a}") in page}, offered)
 
 
+class TestAtOnce(TransactionTestCase):
+    def test_five_who_start_the_same_at_one_moment_start_one_job(self) -> None:
+        alice = make_user("alice")
+        account = make_account(make_site("Harbor & Pine", alice))
+        begin_together = threading.Barrier(5)
+
+        def start(_: int) -> bool:
+            begin_together.wait(timeout=60)
+            try:
+                now = timezone.now()
+                return bulk.start(account, Action.HOLD, "?status=pending", alice, now) is not None
+            finally:
+                connections.close_all()
+
+        with ThreadPoolExecutor(5) as people:
+            self.assertEqual(sorted(people.map(start, range(5))), [False] * 4 + [True])
+        self.assertEqual(BulkJob.objects.count(), 1)
+        self.assertEqual(AuditEntry.objects.filter(action="bulk.start").count(), 1)
+
+
 class TestCard(BulkTestCase):
     def setUp(self) -> None:
         super().setUp()
@@ -232,6 +260,11 @@ class TestCard(BulkTestCase):
         self.work()
         self.assertNotIn("hx-trigger", self.card())
         self.assertIn("1 retried.", self.card())
+
+    def test_one_that_finds_nothing_left_to_do_says_why(self) -> None:
+        Delivery.objects.update(status=Status.DELIVERED)
+        self.work()
+        self.assertIn("Nothing was left to do: another action had changed these conversions before.", self.card())
 
     def test_the_end_is_said_aloud_once(self) -> None:
         self.work()
