@@ -83,8 +83,12 @@ def figure(value: Decimal, currency: str, home: str = "") -> str:
 
 def sums(by_currency: dict[str, Decimal], home: str = "") -> str:
     """Write sums side by side, the site's own currency first: currencies are never added up."""
-    order = sorted(by_currency, key=lambda code: (code != home, code))
-    return " + ".join(figure(by_currency[code], code, home) for code in order) or DASH
+    first, *others = sorted(by_currency, key=lambda code: (code != home, code)) or [""]
+    written = figure(by_currency[first], first, home) if by_currency else DASH
+    for code in others:
+        value = by_currency[code]
+        written += f" {'−' if value < 0 else '+'} {figure(abs(value), code, home)}"
+    return written
 
 
 def main_currency(by_currency: dict[str, Decimal], home: str) -> str:

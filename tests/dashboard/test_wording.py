@@ -87,6 +87,11 @@ class Money(SimpleTestCase):
         self.assertEqual(wording.sums({"CAD": Decimal(21450), "USD": Decimal(284906)}, "USD"), "$284,906 + CA$21,450")
         self.assertEqual(wording.sums({}), "–")
 
+    def test_what_was_taken_back_is_subtracted_and_no_negative_is_added(self) -> None:
+        taken = {"USD": Decimal("-12.75"), "EUR": Decimal("-5.995"), "JPY": Decimal("-500.50")}
+        self.assertEqual(wording.sums(taken, "USD"), "−$12.75 − €5.995 − ¥500.50")
+        self.assertEqual(wording.sums(taken | {"EUR": Decimal(0)}, "EUR"), "€0.00 − ¥500.50 − $12.75")
+
 
 class Times(SimpleTestCase):
     def test_today_is_a_clock_and_older_has_its_day(self) -> None:
