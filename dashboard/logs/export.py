@@ -5,6 +5,7 @@ Amounts are written as the page shows them. People's hashes are left out.
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
+from decimal import Decimal
 
 from django.http import HttpRequest, StreamingHttpResponse
 
@@ -13,7 +14,7 @@ from dashboard.logs.listing import second_badge, sent_at, with_correction, with_
 from dashboard.wording import amount
 from forwarding.errors import words_of
 from forwarding.filters import Wanted
-from forwarding.models import Delivery
+from forwarding.models import Delivery, Kind, Status
 from forwarding.rows.upload_rows import among
 from forwarding.stretches import Cursor, stretch
 from integrations.models import AdAccount
@@ -57,6 +58,15 @@ def _rows(account: AdAccount, pks: list[int]) -> list[Delivery]:
     return found
 
 
+def _counted(row: Delivery) -> str:
+    """Write what Microsoft counts of a row now, so that the column adds up to the revenue forwarded."""
+    if row.status != Status.DELIVERED or row.kind != Kind.CONVERSION or row.is_test:
+        return ""
+    if row.retracted_at is not None:
+        return amount(Decimal(0), row.currency)
+    return amount(row.value if row.restated_value is None else row.restated_value, row.currency)
+
+
 def _cells(row: Delivery) -> Sequence[str]:
     words, second = words_of(row), second_badge(row)
     upload = row.last_upload
@@ -70,7 +80,7 @@ def _cells(row: Delivery) -> Sequence[str]:
         row.transaction_id,
         amount(row.value, row.currency),
         row.currency,
-        "" if row.retracted_at else amount(row.restated_value, row.currency),
+        _counted(row),
         row.msclkid,
         row.get_click_source_display(),
         row.get_status_display(),

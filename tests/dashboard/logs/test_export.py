@@ -11,6 +11,7 @@ from typing import Any
 from unittest import mock
 from uuid import uuid4
 
+from django.db.models import Sum
 from django.http import StreamingHttpResponse
 from django.test import SimpleTestCase
 from django.utils import timezone
@@ -20,7 +21,8 @@ from dashboard.csv_files import safe, written
 from dashboard.logs import export
 from dashboard.logs.export import HEADER
 from forwarding import stretches
-from forwarding.models import Attempt, Kind, Status, Upload
+from forwarding.models import Attempt, DailyCount, Kind, Status, Upload
+from forwarding.rows.counts import rebuild
 from tests.dashboard.accounts import AccountTestCase
 
 HOSTILE = '=HYPERLINK("http://evil.example")\n\t<script>\u202egnp.exe'
@@ -119,6 +121,22 @@ class TestFile(ExportTestCase):
         self.deliver(kind=Kind.RESTATE, original=original, event=original.event)
         [told] = self.rows()
         self.assertEqual((told["Correction"], Decimal(told["Value after corrections"])), ("Restated", Decimal("19.9")))
+
+    def test_the_column_of_what_counts_now_adds_up_to_the_revenue_forwarded(self) -> None:
+        self.deliver()
+        self.deliver(restated_value=Decimal("19.9"))
+        retracted = self.deliver(retracted_at=timezone.now(), restated_value=Decimal(5))
+        self.deliver(value=None, currency="")
+        for status in (Status.FAILED, Status.PENDING):
+            self.deliver(status)
+        self.deliver(transaction_id="HP-TEST", is_test=True)
+        rebuild(timezone.now())
+        told = {row["Conversion ID"]: row["Value after corrections"] for row in self.rows()}
+        self.assertEqual(told[str(retracted.public_id)], "0.00")
+        delivered = DailyCount.objects.filter(status=Status.DELIVERED, currency="USD")
+        revenue = delivered.aggregate(Sum("value"))["value__sum"]
+        self.assertEqual(sum(Decimal(value) for value in told.values() if value), revenue)
+        self.assertEqual([row["Value after corrections"] for row in self.rows("?kind=test")], [""])
 
     def test_the_filter_is_kept_to(self) -> None:
         wanted = self.deliver(Status.FAILED, error_code=5606)
