@@ -18,7 +18,7 @@ from forwarding.rows.matching import matching
 from forwarding.times import CONVERSION_LIFE, CONVERSION_LIFE_MARGIN, utc_second
 from ingest.imports import working
 from ingest.imports.reading import Original, Surroundings
-from ingest.models import REFUND_EVENT, Import, Site, Source
+from ingest.models import REFUND_EVENT, Adjustment, Event, Import, Site, Source
 from integrations.models import AdAccount, GoalMapping, MappingChange
 
 # A worker that was asked to go on and has not finished a chunk after so long is taken for lost.
@@ -150,6 +150,15 @@ def results_of(imports: Iterable[Import]) -> dict[int, dict[str, int]]:
         result = results.get(confirmed.get((site, moment), 0), {})
         result[name] = result.get(name, 0) + count
     return results
+
+
+def being_planned(source: Import) -> int:
+    """Return how many rows of a confirmed import are stored and in no result yet. Goes by the index of what waits."""
+    events = Event.objects.unplanned().filter(source=Source.IMPORT)
+    adjustments = Adjustment.objects.unplanned()
+    return sum(
+        rows.filter(site=source.site_id, received_at=source.confirmed_at).count() for rows in (events, adjustments)
+    )
 
 
 def _idle(now: datetime) -> QuerySet[Import]:

@@ -20,7 +20,7 @@ from dashboard import wording
 from dashboard.frame import Crumb, site_frame, zone_of
 from dashboard.guards import IMPORT, SiteEntry, by_htmx, person, signed_in, site_for
 from dashboard.toasts import say_next
-from forwarding.importing import results_of, ring_for_import
+from forwarding.importing import being_planned, results_of, ring_for_import
 from forwarding.models import Status as DeliveryStatus
 from ingest.imports import working
 from ingest.imports.checking import Verdict
@@ -224,6 +224,9 @@ def _run(source: Import, now: datetime) -> dict[str, object]:
     refused = source.outcomes.get(working.NOT_STORABLE, 0)
     to_fix = sum(verdicts.get(verdict, 0) for verdict in TO_FIX) + left_out + refused
     groups = told_of(source)
+    is_through = source.status not in UNFINISHED
+    # Asked before the results, so that what is planned meanwhile is told twice rather than not at all.
+    planning = being_planned(source) if is_through and source.confirmed_at else 0
     return {
         "source": source,
         "is_running": source.status in RUNNING,
@@ -244,7 +247,8 @@ def _run(source: Import, now: datetime) -> dict[str, object]:
         "to_know": [group for group in groups if group.is_note],
         "ignored": wording.listed(source.ignored),
         # Counted anew for the one import that somebody looks at, once it is through.
-        "badges": [] if source.status in UNFINISHED else _badges(results_of([source]).get(source.pk, {})),
+        "badges": _badges(results_of([source]).get(source.pk, {})) if is_through else [],
+        "planning": planning,
         "can_download": bool(to_fix) and source.status != Import.Status.CANCELLED,
     }
 

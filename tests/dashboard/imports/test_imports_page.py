@@ -159,6 +159,20 @@ class TestSteps(ImportsTestCase):
             [("import.upload", "alice@example.com", "deals.csv"), ("import.confirm", "alice@example.com", "deals.csv")],
         )
 
+    def test_what_is_stored_and_not_planned_yet_is_told_and_followed(self) -> None:
+        source = self.checked(self.row(1), self.row(2), self.row(3))
+        self.client.post(self.url("import-confirm", source.public_id))
+        store(source)
+        Event.objects.filter(event_id="deal-1").update(planned_at=timezone.now())
+        page = self.page(source)
+        self.assertIn("3 rows imported", page)
+        self.assertIn("2 more are stored and still being planned", page)
+        self.assertIn("data-poll", page)
+        Event.objects.update(planned_at=timezone.now())
+        page = self.page(source)
+        self.assertNotIn("being planned", page)
+        self.assertNotIn("data-poll", page)
+
     def test_cancelling_forgets_the_rows(self) -> None:
         source = self.checked(self.row())
         self.client.post(self.url("import-cancel", source.public_id))
