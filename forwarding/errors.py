@@ -15,7 +15,7 @@ from forwarding.sending.claims import EXPIRED_SYMBOL
 from forwarding.sending.dead_workers import WORKER_DIED
 from forwarding.sending.unserved import Unserved, said_by
 from forwarding.times import CLOCK_MARGIN
-from integrations.microsoft_ads.errors import MicrosoftAdsError, WhatToDo, what_to_do
+from integrations.microsoft_ads.errors import CLICK_REFUSED, MicrosoftAdsError, WhatToDo, what_to_do
 from integrations.models import AdAccount
 
 # How a page writes a moment or a day, in its reader's zone.
@@ -541,14 +541,45 @@ def explain(delivery: Delivery, goal_names: Iterable[str] = ()) -> Words | None:
     return Words(f"The goal “{goal.name}” is {state}", cause, fix, "mapping")
 
 
+def takes_another_click(delivery: Delivery, now: datetime) -> bool:
+    """Say whether a conversion that was refused for its click can still arrive with another one.
+
+    Nobody changes a click here: another event of the order brings it. Reads `delivery.account`.
+    """
+    is_refused = delivery.status == Status.FAILED and delivery.error_code in CLICK_REFUSED
+    is_one = delivery.kind == Kind.CONVERSION and not delivery.is_test and delivery.account.is_active
+    return is_refused and is_one and delivery.expires_at is not None and now < delivery.expires_at
+
+
+def _with_another_click(delivery: Delivery, last_day: str) -> str:
+    if delivery.transaction_id:
+        how = f"Report order {delivery.transaction_id} again with another click ID, under a new event ID"
+        return f"{how}: by the API or in a file. It is then sent again. That works until {last_day}."
+    how = "It has no order number, so report it as a new event with another click ID"
+    return f"{how}, by the API or in a file. That works until {last_day}."
+
+
+def send_until(delivery: Delivery, now: datetime, day: Writer) -> str:
+    """Return until which day what failed can be sent again, after whatever mends it; "" for what did not fail."""
+    if delivery.status != Status.FAILED or delivery.expires_at is None or is_sent_once(delivery):
+        return ""
+    asked_for = what_to_do(delivery.error_code, delivery.error_symbol)
+    if delivery.expires_at <= now or asked_for == WhatToDo.EXPIRED:
+        return "Too late"
+    return "Never" if asked_for.permanent and not takes_another_click(delivery, now) else day(delivery.expires_at)
+
+
 def what_next(delivery: Delivery, now: datetime, clock: Writer, day: Writer) -> str:
     """Return a sentence about what comes next and until when the conversion can count; empty where nothing follows."""
     if delivery.expires_at is None or delivery.expires_at <= now or is_sent_once(delivery):
         return ""
     last_day = day(delivery.expires_at)
     if delivery.status == Status.FAILED:
-        is_final = what_to_do(delivery.error_code, delivery.error_symbol).permanent
-        return "" if is_final else f"Microsoft would count this conversion until {last_day}."
+        if takes_another_click(delivery, now):
+            return _with_another_click(delivery, last_day)
+        if what_to_do(delivery.error_code, delivery.error_symbol).permanent:
+            return f"This {'conversion' if delivery.kind == Kind.CONVERSION else 'correction'} cannot be sent again."
+        return f"Microsoft would count this conversion until {last_day}."
     if delivery.status not in WAITING or delivery.next_attempt_at is None:
         return ""
     if lacks_order(delivery):

@@ -16,6 +16,7 @@ from forwarding.errors import (
     explain,
     is_parked,
     lacks_order,
+    takes_another_click,
     waits_for_somebody,
     what_next,
     words_for,
@@ -133,7 +134,7 @@ def notice(delivery: Delivery, done: Sequence[Deed], now: datetime, zone: ZoneIn
     look = "warn" if stopped else looks.get(Status(delivery.status), "info")
     if delivery.possibly_twice:
         text = f"{text} {_POSSIBLY_TWICE.text}"
-    return Notice(look, words.title, text, words.page)
+    return Notice(look, words.title, text, "imports" if takes_another_click(delivery, now) else words.page)
 
 
 def events_value(delivery: Delivery) -> Decimal | None:
@@ -343,6 +344,8 @@ def _outcome(delivery: Delivery, tried: int, now: datetime) -> list[Step]:
             text = (
                 "Microsoft’s answer is final for this conversion." if is_final else "Trying again cannot fix the cause."
             )
+            if takes_another_click(delivery, now):
+                text = "Sending the same again cannot help: it takes another click ID."
             if tried == 0 or delivery.error_symbol == EXPIRED_SYMBOL:
                 text = title
             return [Step("failed", "player-pause", "Stopped", delivery.changed_at, text=text)]

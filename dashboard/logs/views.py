@@ -11,7 +11,7 @@ from django.views.decorators.http import require_GET
 from dashboard import wording
 from dashboard.account.frame import account_frame, fragment_frame
 from dashboard.frame import Crumb, account_url, url_or_nothing, zone_of
-from dashboard.guards import AccountEntry, account_for, by_htmx, signed_in
+from dashboard.guards import IMPORT, AccountEntry, account_for, by_htmx, may, signed_in
 from dashboard.logs import bulk
 from dashboard.logs import buttons as delivery_buttons
 from dashboard.logs import listing as forward_logs
@@ -235,6 +235,8 @@ def story_context(entry: AccountEntry, delivery_id: UUID, *, in_list: bool = Fal
         "integrations": ("Open integrations", url_or_nothing("integrations", entry.site.public_id)),
         "install": ("Open Install SDK", url_or_nothing("install", entry.site.public_id)),
     }
+    if may(entry.role, IMPORT):
+        pages["imports"] = ("Import another click ID", url_or_nothing("imports", entry.site.public_id))
     label, href = pages.get(notice.page if notice else "", ("", ""))
     (row,) = forward_logs.drawn_rows([found], entry.account, now, zone)
     attribution = delivery_story.attributed(found, now)

@@ -10,6 +10,7 @@ from django.utils.safestring import SafeString, mark_safe
 from dashboard import wording
 from dashboard.logs.listing import LogRow
 from dashboard.templatetags.ui import clickid, cp, status, when
+from forwarding.errors import send_until
 from forwarding.models import ClickSource, Kind, Status
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class Cells(TypedDict):
     code: str
     note: str
     whole_note: str
+    until: str
 
 
 @register.simple_tag(takes_context=True)
@@ -75,6 +77,7 @@ def cells(context: "Context", row: LogRow) -> Cells:
         "code": row.code,
         "note": row.note,
         "whole_note": " · ".join(part for part in (words, row.note) if part),
+        "until": send_until(one, context["now"], lambda moment: wording.day(moment, context["zone"], context["now"])),
     }
 
 

@@ -8,14 +8,11 @@ from datetime import UTC, datetime
 from forwarding.models import ClickSource, Delivery, Hold, Skip, Status
 from forwarding.planning.conversions import Settle, wait
 from ingest.models import Source
+from integrations.microsoft_ads.errors import CLICK_REFUSED
 from integrations.models import ValueRule
 
 # Whose word on an order's value counts more.
 _WORD = {Source.TEST: 0, Source.BROWSER: 1, Source.IMPORT: 2, Source.SERVER: 2}
-
-# Microsoft does not know the click, or does not take it; another one of the same order may do.
-# Source: guides/operation-error-codes.
-_CLICK_REFUSED = (5603, 5604, 5616, 5617)
 
 _NEVER = datetime.min.replace(tzinfo=UTC)
 
@@ -52,7 +49,7 @@ def merge(standing: Delivery, other: Delivery, now: datetime, waits: Settle) -> 
 def _lends_another_click(standing: Delivery, other: Delivery) -> bool:
     """Say whether a conversion was refused for its click, and the other event has another one."""
     is_another = bool(other.msclkid) and other.msclkid.lower() != standing.msclkid.lower()
-    return standing.error_code in _CLICK_REFUSED and is_another and other.skip_reason != Skip.NO_CONSENT
+    return standing.error_code in CLICK_REFUSED and is_another and other.skip_reason != Skip.NO_CONSENT
 
 
 def _is_waited_for(standing: Delivery, other: Delivery) -> bool:

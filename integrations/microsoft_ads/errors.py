@@ -69,6 +69,10 @@ def _from(source: str, rows: Iterable[tuple[int | None, str, WhatToDo]]) -> Iter
 
 _W = WhatToDo
 
+# Microsoft does not know the click, or does not take it; the same conversion with another click it may take.
+# Source: guides/operation-error-codes.
+CLICK_REFUSED = (5603, 5604, 5616, 5617)
+
 KNOWN_ERRORS: tuple[KnownError, ...] = (
     # Sign-in, access and transport. Customer Management reuses 205, 207 and 209 for fields of an address, which
     # none of our operations sends.

@@ -4,8 +4,9 @@ from datetime import UTC, datetime, timedelta
 
 from django.test import SimpleTestCase
 
-from forwarding.errors import account_stop, explain, filterable_codes, what_next, words_for, words_of
-from forwarding.models import Delivery, Hold, Skip, Status
+from forwarding.errors import account_stop, explain, filterable_codes, send_until, what_next, words_for, words_of
+from forwarding.models import Delivery, Hold, Kind, Skip, Status
+from integrations.microsoft_ads.errors import CLICK_REFUSED
 from integrations.models import AdAccount, Connection, ConversionGoal
 
 NOON = datetime(2026, 11, 21, 12, 0, 0, tzinfo=UTC)
@@ -137,8 +138,38 @@ class TestWhatNext(SimpleTestCase):
     def test_a_failure_that_can_be_mended_says_until_when_it_counts(self) -> None:
         self.assertIn("until Feb 9", self.said(error_code=5606))
 
-    def test_a_final_refusal_promises_nothing(self) -> None:
-        self.assertEqual(self.said(error_code=5609), "")
+    def test_a_final_refusal_says_that_nothing_can_be_sent_again(self) -> None:
+        for code in (5609, 5610):
+            self.assertEqual(self.said(error_code=code), "This conversion cannot be sent again.")
+        said = self.said(error_code=5620, kind=Kind.RESTATE, original_id=1)
+        self.assertEqual(said, "This correction cannot be sent again.")
+
+    def test_what_was_refused_for_its_click_says_how_another_one_is_sent_and_until_when(self) -> None:
+        for code in CLICK_REFUSED:
+            said = self.said(error_code=code, transaction_id="HP-7")
+            self.assertTrue(
+                said.startswith("Report order HP-7 again with another click ID, under a new event ID"), said
+            )
+            self.assertTrue(said.endswith("That works until Feb 9."), said)
+        self.assertIn("report it as a new event", self.said(error_code=5604, transaction_id=""))
+
+    def test_it_offers_no_other_click_to_a_removed_account_or_too_late(self) -> None:
+        self.assertIn("cannot be sent again", self.said(error_code=5604, account=an_account(is_active=False)))
+        self.assertEqual(self.said(error_code=5604, expires_at=NOON), "")
 
     def test_what_is_too_old_promises_nothing(self) -> None:
         self.assertEqual(self.said(error_code=5606, expires_at=NOON), "")
+
+
+class TestSendUntil(SimpleTestCase):
+    def test_what_can_be_mended_has_its_last_day(self) -> None:
+        for code in (5606, 5604, 5616):
+            self.assertEqual(send_until(a_delivery(error_code=code), NOON, day), "Feb 9")
+
+    def test_what_is_final_or_too_old_has_none(self) -> None:
+        self.assertEqual(send_until(a_delivery(error_code=5610), NOON, day), "Never")
+        self.assertEqual(send_until(a_delivery(error_code=5609), NOON, day), "Too late")
+        self.assertEqual(send_until(a_delivery(error_code=5606, expires_at=NOON), NOON, day), "Too late")
+
+    def test_what_did_not_fail_says_nothing(self) -> None:
+        self.assertEqual(send_until(a_delivery(status=Status.DELIVERED), NOON, day), "")

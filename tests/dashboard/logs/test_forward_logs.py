@@ -13,6 +13,7 @@ from django.test import SimpleTestCase
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from dashboard import wording
 from dashboard.logs import listing as forward_logs
 from dashboard.logs.listing import LogFilterForm
 from forwarding import stretches
@@ -154,6 +155,17 @@ class TestList(LogsTestCase):
         self.assertNotContains(response, "<html")
         self.assertEqual(response.headers["HX-Push-Url"], self.url("account-logs") + "?status=delivered")
         self.assertIn("HX-Request", response.headers["Vary"])
+
+
+class TestFailed(LogsTestCase):
+    def test_it_says_until_when_each_can_be_sent(self) -> None:
+        ends = timezone.now() + timedelta(days=40)
+        self.deliver(Status.FAILED, error_code=5606, expires_at=ends)
+        page = self.client.get(self.url("account-logs"), {"status": "failed"})
+        self.assertContains(page, 'class=" of-failed"')
+        self.assertContains(page, '<th scope="col" class="until hide-m">Send until</th>')
+        day = wording.day(ends, ZoneInfo(self.site.time_zone), timezone.now())
+        self.assertContains(page, f'<td class="until hide-m nowrap">{day}</td>')
 
 
 class TestFilters(LogsTestCase):
@@ -586,9 +598,9 @@ class TestOneDelivery(LogsTestCase):
 
     def test_a_final_refusal_says_that_it_is_final(self) -> None:
         self.assertIn("Trying again cannot fix the cause", self.detail(self.failed()))
-        final = self.deliver(Status.FAILED, error_code=5604)
+        final = self.deliver(Status.FAILED, error_code=5610)
         Attempt.objects.create(
-            delivery=final, upload=Upload.objects.get(), outcome="refused", error_code=5604, created_at=timezone.now()
+            delivery=final, upload=Upload.objects.get(), outcome="refused", error_code=5610, created_at=timezone.now()
         )
         self.assertIn("answer is final for this conversion", self.detail(final))
 

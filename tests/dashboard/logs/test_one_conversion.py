@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from django.urls import reverse
 from django.utils import timezone
 
 from dashboard import wording
@@ -13,7 +14,7 @@ from forwarding.filters import WITHOUT_ORDER
 from forwarding.hands.actions import apply
 from forwarding.hands.rules import Action
 from forwarding.models import Attempt, Attribution, Delivery, Skip, Status, Upload
-from ingest.models import Consent, ConsentPolicy, Site
+from ingest.models import Consent, ConsentPolicy, Membership, Role, Site
 from integrations.account_settings import pause
 from integrations.models import AdAccount
 from tests.cast import make_account, store_event
@@ -116,6 +117,22 @@ class TestByWhom(StoryTestCase):
         self.assertContains(page, f"Alice held this conversion back on {self.on(held)}.")
         self.assertContains(page, "Release it when it may go out.")
         self.assertEqual(self.steps(row)["Held by hand"].facts, "by Alice")
+
+    def test_a_click_id_that_is_not_valid_is_no_dead_end(self) -> None:
+        row = self.deliver(Status.FAILED, error_code=5604, error_symbol="OfflineConversionMicrosoftClickIdInvalid")
+        page = self.page(row)
+        self.assertContains(
+            page, f"Report order {row.transaction_id} again with another click ID, under a new event ID"
+        )
+        last_day = wording.day(row.expires_at, ZoneInfo(self.site.time_zone), timezone.now()) if row.expires_at else ""
+        self.assertContains(page, f"That works until {last_day}.")
+        imports = reverse("dashboard:imports", args=[self.site.public_id])
+        self.assertContains(page, f'<a class="btn btn-primary btn-sm" href="{imports}">Import another click ID</a>')
+        self.assertNotIn("final", self.steps(row)["Stopped"].text)
+
+    def test_who_may_not_import_gets_no_button_for_it(self) -> None:
+        Membership.objects.filter(user=self.alice).update(role=Role.VIEWER)
+        self.assertNotContains(self.page(self.deliver(Status.FAILED, error_code=5604)), "Import another click ID")
 
     def test_of_many_that_were_held_at_once_each_names_who_did_it(self) -> None:
         rows = [self.deliver(Status.PENDING) for _ in range(2)]
