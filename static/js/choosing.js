@@ -3,7 +3,14 @@
   "use strict";
   const boxes = () => [...document.querySelectorAll("#log-rows [name=one]")];
   const page = () => document.getElementById("choose-page");
+  const forAll = () => document.getElementById("for-all");
   let last = null; // the box that a range begins at
+
+  // All that match, of which the page shows some: the page's rows stay chosen, and the other bar says what can be done.
+  const chooseMatching = (isChosen) => {
+    document.getElementById("log-body").classList.toggle("all-match", isChosen);
+    document.querySelectorAll("[data-choose-page]").forEach((button) => { button.hidden = !isChosen; });
+  };
 
   const show = () => {
     const all = boxes();
@@ -15,6 +22,14 @@
     const words = document.querySelector("[data-chosen-words]");
     if (words) words.textContent = `${chosen} selected`;
     document.querySelectorAll("[data-choose-none]").forEach((button) => { button.hidden = false; });
+    // What can be done to all that match stands where this bar lies, so that choosing all only takes the bar away.
+    const isWhole = chosen > 0 && chosen === all.length;
+    const goesOn = forAll()?.querySelector("[data-choose-page]");
+    document.querySelectorAll("[data-choose-all]").forEach((button) => {
+      button.hidden = !(isWhole && goesOn);
+      if (goesOn) button.textContent = `Select a${forAll().firstElementChild.textContent.slice(1)}`;
+    });
+    if (!isWhole) chooseMatching(false);
     return chosen;
   };
   const say = () => { document.getElementById("bulk-said").textContent = `${show()} selected`; };
@@ -26,6 +41,16 @@
   });
   document.addEventListener("click", (event) => {
     const { target } = event;
+    if (target.closest("[data-choose-all]")) {
+      chooseMatching(true);
+      document.getElementById("bulk-said").textContent = forAll().firstElementChild.textContent;
+      forAll().querySelector("a, button:not([disabled])").focus();
+    }
+    if (target.closest("[data-choose-page]")) {
+      chooseMatching(false);
+      say();
+      page().focus();
+    }
     if (target.closest("[data-choose-none]")) {
       chooseAll(false);
       say();

@@ -11,6 +11,7 @@ from django.utils import timezone
 from playwright.sync_api import Browser, Page, Route, expect
 from pytest_django.live_server_helper import LiveServer
 
+from dashboard.logs import listing as forward_logs
 from forwarding.hands import bulk
 from forwarding.models import BulkJob, Delivery, Kind, Status
 from integrations.mapping import Rule, set_mapping
@@ -159,6 +160,31 @@ def test_what_came_while_somebody_began_to_read_waits(opens: Opens, goal: Conver
     page.clock.fast_forward(POLL_MILLISECONDS)
     expect(page.get_by_role("link", name="1 new")).to_be_visible()
     expect(page.locator(row(new))).to_have_count(0)
+
+
+def test_all_that_match_are_chosen_from_the_bar_and_the_heads_of_the_columns_stay(
+    opens: Opens, goal: ConversionGoal
+) -> None:
+    for _ in range(3):
+        deliver(goal, Status.PENDING)
+    with mock.patch.object(forward_logs, "PAGE_ROWS", 2):
+        page = opens("logs/?status=pending")
+    bar, whole = page.locator("#chosen-bar"), page.get_by_label("Select all on this page")
+    head = page.get_by_role("columnheader", name="Conversion goal").bounding_box()
+    whole.check()
+    over = bar.locator(".bulk").bounding_box()
+    assert head
+    assert over
+    assert over["y"] + over["height"] <= head["y"] + 1
+    assert page.get_by_role("columnheader", name="Conversion goal").bounding_box() == head
+    bar.get_by_role("button", name="Select all 3 that match").click()
+    expect(bar).to_be_hidden()
+    expect(page.locator("#bulk-said")).to_have_text("All 3 that match")
+    page.get_by_role("button", name="Select only the 2 on this page").click()
+    expect(bar).to_contain_text("2 selected")
+    bar.get_by_role("button", name="Select all 3 that match").click()
+    page.locator("#for-all").get_by_role("link", name="Hold").click()
+    expect(page.get_by_role("dialog")).to_contain_text("3")
 
 
 def test_rows_are_chosen_and_held_at_once(opens: Opens, goal: ConversionGoal) -> None:

@@ -70,6 +70,10 @@ class EventsTestCase(CastTestCase):
 
 
 class TestList(EventsTestCase):
+    def test_no_reason_is_cut(self) -> None:
+        self.deliver(self.store(), Status.FAILED, error_code=5604)
+        self.assertContains(self.client.get(self.url), '<span class="why">Click ID is not valid (5604)</span>')
+
     def test_of_names_without_end_the_mapped_and_the_first_are_offered(self) -> None:
         today = timezone.now().date()
         for name in ("purchase", OTHER_NAMES, "a", "b", "c"):

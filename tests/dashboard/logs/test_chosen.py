@@ -132,6 +132,19 @@ class TestList(ChosenTestCase):
         self.assertContains(page, 'id="choose-page"')
         self.assertContains(page, '<input type="hidden" name="status" value="pending">')
 
+    def test_all_that_match_can_be_chosen_where_the_page_shows_some_of_them(self) -> None:
+        for _ in range(3):
+            self.deliver(Status.PENDING)
+        address = self.url("account-logs") + "?status=pending"
+        self.assertNotContains(self.client.get(address), "data-choose-page")
+        with mock.patch("dashboard.logs.listing.PAGE_ROWS", 2):
+            page = self.client.get(address)
+            unfiltered = self.client.get(self.url("account-logs"))
+        self.assertContains(page, "<span>All 3 that match</span>")
+        self.assertContains(page, "data-choose-page hidden>Select only the 2 on this page")
+        self.assertContains(unfiltered, "filter the list to act on all that match")
+        self.assertNotContains(unfiltered, "data-choose-page")
+
     def test_a_list_offers_what_its_rows_can_have_done(self) -> None:
         for status in (Status.FAILED, Status.PENDING, Status.DELIVERED, Status.SKIPPED):
             self.deliver(status)
