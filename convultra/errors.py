@@ -55,5 +55,7 @@ def server_error(request: HttpRequest) -> HttpResponse:
     if request.path.startswith(API_PREFIX):
         code, title = ("unavailable", "Try again shortly") if database_is_away else ("server_error", "We failed")
         return problem(status, code, title, headers=headers)
-    page = render_to_string("500.html", {"request_id": request_id})
+    is_sent = request.method not in ("GET", "HEAD")
+    name = "503.html" if database_is_away else "500.html"
+    page = render_to_string(name, {"request_id": request_id, "is_sent": is_sent})
     return HttpResponse(page, status=status, headers=headers)

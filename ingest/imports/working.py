@@ -3,7 +3,7 @@
 Killed anywhere, the next worker goes on with the first chunk that is not done; two at once take turns or give way.
 """
 
-from collections import Counter
+from collections import ChainMap, Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -13,7 +13,17 @@ from django.db import transaction
 from convultra import failpoints
 from ingest import storing
 from ingest.committing import store_isolating
-from ingest.imports.checking import Verdict, add_problem, add_up, id_of, imported_meanwhile, judge_rows, mark_of, passed
+from ingest.imports.checking import (
+    Judged,
+    Verdict,
+    add_problem,
+    add_up,
+    id_of,
+    imported_meanwhile,
+    judge_rows,
+    mark_of,
+    passed,
+)
 from ingest.imports.reading import Reading, Surroundings
 from ingest.imports.uploading import note
 from ingest.judging import Outcome, Refusal
@@ -22,6 +32,7 @@ from ingest.parsing import AdjustmentRow, EventRow
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
+    from django.db.models import QuerySet
 
 Status = Import.Status
 # Beside the outcomes of the API: understood in another way than it was confirmed, and refused by the database.
@@ -47,24 +58,37 @@ class Checker:
         self._upto = 0
 
     def check(self, import_id: int, surroundings: Surroundings, now: datetime) -> bool:
-        """Check the next chunk; return whether there was one."""
+        """Check the next chunk; return whether there may be another.
+
+        It is judged before the transaction: SQLite has one write lock, and everybody else waits for it.
+        """
+        source = Import.objects.select_related("site").filter(pk=import_id, status=self._status).first()
+        if source is None:
+            return False
+        chunk = _unchecked(source).first()
+        judged: list[Judged] = []
+        # What this chunk adds to the rows above is known once it is committed: another worker may come first.
+        seen: ChainMap[str, str] = ChainMap({}, self._seen)
+        if chunk is not None:
+            self._remember(source, chunk.number)
+            judged = judge_rows(chunk.rows, source, surroundings, seen, now)
         with transaction.atomic():
             source = _locked(import_id, self._status)
             if source is None:
                 return False
-            chunk = source.chunks.filter(checked_at__isnull=True).order_by("number").first()
+            if _unchecked(source).values_list("pk", flat=True).first() != (chunk and chunk.pk):
+                return True
             if chunk is None:
                 if self._status == Status.CHECKING:
                     _end_check(source, now)
                 return False
-            self._remember(source, chunk.number)
-            judged = judge_rows(chunk.rows, source, surroundings, self._seen, now)
-            self._upto = chunk.number + 1
             chunk.verdicts, chunk.checked_at = [each.written() for each in judged], now
             chunk.save(update_fields=["verdicts", "checked_at"])
             add_up(source, judged, chunk.rows)
             source.checked_rows += len(judged)
             source.save(update_fields=["checked_rows", "verdicts", "problems"])
+        self._seen |= seen.maps[0]
+        self._upto = chunk.number + 1
         return True
 
     def _remember(self, source: Import, number: int) -> None:
@@ -74,6 +98,10 @@ class Checker:
             for said in verdicts:
                 if said["verdict"] == Verdict.NEW:
                     self._seen[said["id"]] = said.get("mark", "")
+
+
+def _unchecked(source: Import) -> "QuerySet[ImportChunk]":
+    return source.chunks.filter(checked_at__isnull=True).order_by("number")
 
 
 def _end_check(source: Import, now: datetime) -> None:

@@ -1,4 +1,5 @@
 import json
+import re
 from typing import TYPE_CHECKING
 
 from django.core.exceptions import PermissionDenied, SuspiciousOperation
@@ -40,7 +41,7 @@ TEMPLATES = [
                     "django.template.loaders.locmem.Loader",
                     {
                         f"{status}.html": f"Page {status}{{% if form_expired %}} Reload the page.{{% endif %}}"
-                        for status in (400, 403, 404, 500)
+                        for status in (400, 403, 404, 500, 503)
                     },
                 )
             ]
@@ -79,7 +80,7 @@ class ErrorTests(SimpleTestCase):
             ("closed", 403, "Page 403"),
             ("gone", 404, "Page 404"),
             ("bug", 500, "Page 500"),
-            ("away", 503, "Page 500"),
+            ("away", 503, "Page 503"),
         ):
             with self.subTest(fault=fault):
                 r = self.get(f"/pages/{fault}")
@@ -103,8 +104,26 @@ class ErrorTests(SimpleTestCase):
 class PageTests(SimpleTestCase):
     """The pages themselves; a SimpleTestCase fails at the first query."""
 
+    def test_a_busy_database_is_told_to_who_sent_something_and_to_who_only_looked(self) -> None:
+        for method, words in (("POST", "so nothing of it was taken"), ("GET", "This page could not be read")):
+            request = HttpRequest()
+            request.method, request.path = method, "/s/1/imports/"
+            try:
+                raise OperationalError("database is locked")
+            except OperationalError:
+                r = errors.server_error(request)
+            with self.subTest(method=method):
+                self.assertEqual((r.status_code, r["Retry-After"]), (503, "5"))
+                self.assertIn(words, r.text)
+                self.assertIn("<title>The server is busy", r.text)
+                self.assertNotIn("500", re.sub("req_[0-9a-f]+|font-[^;]*", "", r.text.partition("<body")[2]))
+
     def test_they_need_neither_request_nor_database(self) -> None:
-        for status, heading in ((400, "We cannot read that request"), (500, "Something broke on our side")):
+        for status, heading in (
+            (400, "We cannot read that request"),
+            (500, "Something broke on our side"),
+            (503, "The server is busy"),
+        ):
             with self.subTest(status=status):
                 self.assertIn(heading, render_to_string(f"{status}.html"))
 

@@ -10,13 +10,14 @@ from unittest.mock import patch
 from zoneinfo import ZoneInfo
 
 import time_machine
-from django.db import DataError
+from django.db import DataError, connection
 from django.utils import timezone
 
-from forwarding.importing import check, count_results, results_of, store
+from forwarding.importing import check, count_results, results_of, store, surroundings_of
 from forwarding.planning.planner import plan_all
 from ingest import storing
 from ingest.imports import checking, uploading, working
+from ingest.imports.checking import Judged, judge_rows
 from ingest.imports.report import TO_FIX, report
 from ingest.imports.uploading import FileOptions, take_file
 from ingest.models import Event, Import, Source
@@ -368,6 +369,34 @@ class TestInterrupted(ImportTestCase):
         check(source)
         source.refresh_from_db()
         self.assertEqual((source.status, source.verdicts), ("checked", {"new": 1000, "repeated": 1}))
+
+    def test_what_takes_long_about_a_check_holds_no_lock(self) -> None:
+        source = self.upload(OURS, deal(1))
+        depths: list[int] = []
+
+        def judge(*about: Any) -> list[Judged]:
+            depths.append(len(connection.savepoint_ids))
+            return judge_rows(*about)
+
+        with patch.object(working, "judge_rows", judge):
+            check(source)
+        self.assertEqual(depths, [len(connection.savepoint_ids)])
+
+    def test_a_chunk_that_another_worker_checked_meanwhile_is_checked_once(self) -> None:
+        first = deal(1)
+        with patch.object(uploading, "CHUNK_ROWS", 1):
+            source = self.upload(OURS, first, deal(2), first)
+        others = [working.Checker()]
+
+        def judge(*about: Any) -> list[Judged]:
+            if others:
+                others.pop().check(source.pk, surroundings_of(self.site, timezone.now()), timezone.now())
+            return judge_rows(*about)
+
+        with patch.object(working, "judge_rows", judge):
+            check(source)
+        source.refresh_from_db()
+        self.assertEqual((source.checked_rows, source.verdicts), (3, {"new": 2, "repeated": 1}))
 
     def test_stopping_keeps_what_is_stored_and_nothing_else(self) -> None:
         source = self.checked(OURS, *(deal(number) for number in range(1001)))
