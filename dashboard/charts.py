@@ -121,6 +121,21 @@ class ConversionsByDay:
         return Chart([day.day for day in self.days], (Series("Failed", BAD, numbers),), finding, unfinished=1)
 
     @property
+    def finding(self) -> str:
+        """Return what there is to see in both charts at once, as a sentence: on which day the most failed."""
+        failed = sum(day.failed for day in self.days)
+        if not failed:
+            return "Nothing failed."
+        worst = max(self.days, key=lambda day: day.failed)
+        if worst.failed == failed:
+            return (
+                f"All {failed:,} that failed did so on {short_day(worst.day)}."
+                if failed > 1
+                else (f"One failed, on {short_day(worst.day)}.")
+            )
+        return f"Failures peaked on {short_day(worst.day)}: {worst.failed:,} of {failed:,}."
+
+    @property
     def span(self) -> str:
         """Write the first and the last day: Nov 8 – Nov 21; one where it is the same."""
         first, last = short_day(self.days[0].day), short_day(self.days[-1].day)

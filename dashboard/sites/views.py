@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from urllib.parse import urlsplit
 
 from django import forms
@@ -17,12 +17,24 @@ from django.utils import timezone
 from django.views.decorators.http import require_http_methods
 
 from dashboard import wording
+from dashboard.attribution import Match, match_rate, matches_together
 from dashboard.charts import short_day
 from dashboard.connect.refusals import take_refusal
 from dashboard.frame import SITE_SEARCH_FROM, organisation_frame, site_url
 from dashboard.guards import CONNECT, person, role_names, signed_in
-from dashboard.health import Figures, Health, added, figures_by_account, held_by, is_silent, site_health, with_health
+from dashboard.health import (
+    WINDOW_DAYS,
+    Figures,
+    Health,
+    added,
+    figures_by_account,
+    held_by,
+    is_silent,
+    site_health,
+    with_health,
+)
 from dashboard.toasts import say_next
+from dashboard.uploads import uploads_of
 from ingest.audit import record
 from ingest.models import Event, Membership, Organisation, Site
 from integrations.models import AdAccount, Connection
@@ -40,6 +52,7 @@ class SiteRow:
     figures: Figures
     accounts: int
     last_event_at: datetime | None
+    match: Match
 
     @property
     def revenue(self) -> str:
@@ -150,6 +163,8 @@ def site_rows(mine: "QuerySet[Site]", accounts: list[AdAccount], now: datetime) 
     """Return a row per site, those that need someone first. The number of queries does not grow with the sites."""
     newest = Event.objects.filter(site=OuterRef("pk")).order_by("-received_at", "-pk").values("received_at")[:1]
     figures = figures_by_account(accounts, now)
+    uploads = uploads_of([account.pk for account in accounts], now.date() - timedelta(days=WINDOW_DAYS - 1), now.date())
+    matches = {one.pk: match_rate(uploads[one.pk].by_day(), one.report_read_at) for one in accounts}
     by_site: dict[int, list[AdAccount]] = defaultdict(list)
     for account in accounts:
         by_site[account.site_id].append(account)
@@ -161,6 +176,7 @@ def site_rows(mine: "QuerySet[Site]", accounts: list[AdAccount], now: datetime) 
             added(figures[account.pk] for account in by_site[site.pk]),
             len(by_site[site.pk]),
             site.last_event_at,
+            matches_together(matches[account.pk] for account in by_site[site.pk]),
         )
         for site in mine.select_related("organisation").annotate(last_event_at=Subquery(newest))
     ]

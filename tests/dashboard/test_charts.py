@@ -35,8 +35,10 @@ class ConversionsByDayTests(SimpleTestCase):
 
     def test_failures_have_a_chart_of_their_own_that_names_the_worst_day(self) -> None:
         self.assertIn("none", self.by_day.failed.finding)
+        self.assertEqual(self.by_day.finding, "Nothing failed.")
         self.count(0, Status.FAILED, 3)
         self.count(11, Status.FAILED, 1206)
         self.assertEqual(
             self.by_day.failed.finding, "Failed by day, Nov 8 – Nov 21: 1,209 in total, most on Nov 19 with 1,206."
         )
+        self.assertEqual(self.by_day.finding, "Failures peaked on Nov 19: 1,206 of 1,209.")

@@ -8,7 +8,7 @@ import time_machine
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from forwarding.models import Alert, DailyCount, Status
+from forwarding.models import AcceptedDay, Alert, Attribution, DailyCount, Status
 from ingest.models import Event, Membership, Organisation, Role, Site
 from integrations.models import AdAccount, Connection, ConversionGoal, GoalMapping
 from tests.cast import NOON, CastTestCase, make_account, make_connection, make_site, store_event
@@ -64,6 +64,19 @@ class TheList(SitesCase):
         self.assertIn('<td class="r hide-m">7</td>', page)
         self.assertIn("87.5%", page)
         self.assertIn("$70.00", page)
+
+    def test_the_match_rate_is_of_settled_days(self) -> None:
+        self.account.report_read_at = NOON
+        self.account.save()
+        for days, accepted, success in ((5, 4, 3), (0, 9, 0)):
+            day = (NOON - timedelta(days=days)).date()
+            AcceptedDay.objects.create(
+                account=self.account, day=day, goal=self.goal, event_name="purchase", currency="USD", count=accepted
+            )
+            Attribution.objects.create(
+                account=self.account, day=day, goal_id=self.goal.goal_id, success=success, read_at=NOON
+            )
+        self.assertIn('title="3 of 4 of the settled days">75.0%</td>', self.page())
 
     def test_sums_of_two_currencies_stand_side_by_side(self) -> None:
         for currency, value in (("USD", "1234.56"), ("CAD", "20")):
