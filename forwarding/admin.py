@@ -227,14 +227,12 @@ class DeliveryAdmin(HandsAdmin, HistoryAdmin):
     list_display = [
         "created",
         "order",
-        "badge",
-        "goal_name",
+        "badge_and_error",
+        "event_and_goal",
         "amount",
         "its_account",
         "click",
-        "its_event",
         "its_upload",
-        "error",
     ]
     list_display_links = ["created", "order"]
     list_filter = [OfUpload, "status", "kind", "hold_reason", "skip_reason", "is_test", "created_at"]
@@ -296,6 +294,11 @@ class DeliveryAdmin(HandsAdmin, HistoryAdmin):
             badges.append(("restated", "Restated"))
         return format_html_join(" ", '<span class="st st-{}">{}</span>', badges)
 
+    @admin.display(description="Status and error")
+    def badge_and_error(self, delivery: Delivery) -> SafeString:
+        error = delivery.error_code or delivery.error_symbol
+        return format_html("{}<small>{}</small>", self.badge(delivery), error) if error else self.badge(delivery)
+
     @admin.display(description="Explanation")
     def explanation(self, delivery: Delivery) -> str:
         words = words_of(delivery)
@@ -323,13 +326,10 @@ class DeliveryAdmin(HandsAdmin, HistoryAdmin):
             return "–" if delivery.kind == Kind.CONVERSION else "As that of its conversion"
         return delivery.get_click_source_display()
 
-    @admin.display(description="Event")
-    def its_event(self, delivery: Delivery) -> SafeString:
-        return link_to(delivery.event, delivery.event.name)
-
-    @admin.display(description="Error")
-    def error(self, delivery: Delivery) -> str:
-        return str(delivery.error_code or delivery.error_symbol or "–")
+    @admin.display(description="Event and goal")
+    def event_and_goal(self, delivery: Delivery) -> SafeString:
+        event = link_to(delivery.event, delivery.event.name)
+        return format_html("{} → {}", event, delivery.goal_name) if delivery.goal_name else event
 
     @admin.display(description="Upload")
     def its_upload(self, delivery: Delivery) -> SafeString:

@@ -8,6 +8,7 @@ from playwright.sync_api import Page, expect
 from pytest_django.live_server_helper import LiveServer
 
 from forwarding.planning.planner import plan_all
+from ingest.models import Site
 from tests.cast import NOON, PASSWORD, make_account, make_site, make_user, store_event
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
@@ -50,3 +51,13 @@ def test_a_phone_shows_a_list_without_sideways_scroll(staff: Page) -> None:
     expect(staff.locator("#searchbar")).to_be_visible()
     assert staff.evaluate("document.documentElement.scrollWidth") == 390
     assert staff.evaluate("document.querySelector('#changelist .changelist-form-container').clientWidth") > 300
+
+
+def test_a_desk_shows_every_column_of_the_deliveries(staff: Page) -> None:
+    store_event(Site.objects.get(), transaction_id="W" * 64, value="999999999999.999", currency="USD")
+    plan_all(NOON)
+    staff.set_viewport_size({"width": 1440, "height": 900})
+    staff.get_by_role("link", name="Deliveries", exact=True).click()
+    expect(staff.get_by_role("columnheader", name="Upload")).to_be_visible()
+    hidden = "document.querySelector('.results').scrollWidth - document.querySelector('.results').clientWidth"
+    assert staff.evaluate(hidden) == 0
