@@ -23,8 +23,10 @@ from django.db.models.expressions import Combinable
 from django.db.models.functions import Cast, Coalesce, Concat
 
 from forwarding.alerts.causes import EXPIRING
+from forwarding.errors import account_stop
 from forwarding.models import WAITING, Alert, DailyCount, Delivery, EventDay, Status, Upload
 from forwarding.money import Money, add_money, added_money
+from forwarding.stops import read_stops
 from forwarding.times import CONVERSION_LIFE
 from ingest.models import REFUND_EVENT
 from integrations.models import AdAccount, Connection, GoalMapping
@@ -47,6 +49,10 @@ class Health:
     word: str
     reason: str
     is_urgent: bool = False
+    # Where it is mended, or the causes are: "mapping", "logs", "integrations", or "" for neither.
+    page: str = ""
+    # What to do about it, where the reason alone does not say.
+    fix: str = ""
 
     @property
     def rank(self) -> int:
@@ -62,13 +68,15 @@ class Health:
 def with_health(accounts: "QuerySet[AdAccount]", now: datetime) -> list[AdAccount]:
     """Return the active accounts, by name, each with what `account_health` reads, in one query.
 
+    Where one is held, two or three more tell why.
+
     `misses_refunds` says that refunds came of late and are not mapped. `mapped` and `broken` count goals,
     `accepted_at` is when Microsoft last accepted something, `failed_lately` and `delivered_lately` are of the last
     seven days.
     """
     working = Q(mappings__is_active=True)
     unusable = Q(mappings__goal__gone_at__isnull=False) | ~Q(mappings__goal__status="Active")
-    return list(
+    found: list[AdAccount] = list(
         accounts.filter(is_active=True)
         .select_related("connection")
         .annotate(
@@ -82,6 +90,8 @@ def with_health(accounts: "QuerySet[AdAccount]", now: datetime) -> list[AdAccoun
         )
         .order_by("name", "pk")
     )
+    read_stops(found)
+    return found
 
 
 def _misses_refunds(now: datetime) -> Combinable:
@@ -117,16 +127,18 @@ def account_health(account: AdAccount) -> Health:
     if account.paused_at is not None:
         return Health("paused", "Paused", f"{account.name} is paused")
     if account.hold_reason:
-        return Health("warn", "Needs attention", f"{account.name} is held")
+        stop = account_stop(account)
+        assert stop is not None  # the hold is one
+        return Health("warn", "Needs attention", f"{account.name}: {stop.title}", page=stop.page, fix=stop.fix)
     if broken:
-        needs = "needs" if broken == 1 else "need"
-        return Health("warn", "Needs attention", f"{broken} of {mapped} goals {needs} mapping in {account.name}")
+        reason = f"{broken} of {mapped} goals {'needs' if broken == 1 else 'need'} mapping in {account.name}"
+        return Health("warn", "Needs attention", reason, page="mapping")
     if not mapped:
-        return Health("off", "Setting up", f"Map an event to a goal in {account.name}")
+        return Health("off", "Setting up", f"Map an event to a goal in {account.name}", page="mapping")
     failed, delivered = cast(int, account.failed_lately), cast(int, account.delivered_lately)  # type: ignore[attr-defined]
     if failed > MAX_FAILING * (failed + delivered):
         reason = f"{failed} of {failed + delivered} conversions of {WINDOW_DAYS} days failed in {account.name}"
-        return Health("warn", "Needs attention", reason)
+        return Health("warn", "Needs attention", reason, page="logs")
     return Health("ok", "Healthy", "Healthy")
 
 

@@ -14,8 +14,9 @@ from forwarding.models import WAITING, Delivery, Hold, Kind, Skip, Status
 from forwarding.sending.claims import EXPIRED_SYMBOL
 from forwarding.sending.dead_workers import WORKER_DIED
 from forwarding.sending.unserved import Unserved, said_by
+from forwarding.stops import Said, said_of
 from forwarding.times import CLOCK_MARGIN
-from integrations.microsoft_ads.errors import CLICK_REFUSED, MicrosoftAdsError, WhatToDo, what_to_do
+from integrations.microsoft_ads.errors import CLICK_REFUSED, TOKEN_ERRORS, MicrosoftAdsError, WhatToDo, what_to_do
 from integrations.models import AdAccount
 
 # How a page writes a moment or a day, in its reader's zone.
@@ -344,6 +345,15 @@ HOLDS: dict[Hold, Words] = {
     Hold.BY_HAND: Words("Held by a person", "Somebody holds this conversion back.", "Release it when it may go out."),
 }
 
+_FOR_SOMEBODY = (Hold.PERMISSION, Hold.ACCOUNT_INACTIVE, Hold.OPERATOR)
+# What stops an account, under the name that it has where only some rows of a call were refused for it.
+_HOLD_OF_A_ROW = {
+    WhatToDo.RECONNECT: Hold.RECONNECT,
+    WhatToDo.PERMISSION: Hold.PERMISSION,
+    WhatToDo.ACCOUNT: Hold.ACCOUNT_INACTIVE,
+    WhatToDo.THROTTLE: Hold.THROTTLED,
+}
+
 SKIPS: dict[Skip, Words] = {
     Skip.NOT_MAPPED: Words(
         "No goal mapped",
@@ -421,7 +431,13 @@ def words_for(code: int | None, symbol: str) -> Words:
         return _BY_SYMBOL[symbol]
     if code in _BY_CODE:
         return _BY_CODE[code]
-    return _BY_WHAT_TO_DO[what_to_do(code, symbol)]
+    return _BY_WHAT_TO_DO[_asked_for(code, symbol)]
+
+
+def _asked_for(code: int | None, symbol: str) -> WhatToDo:
+    """Return what an error asks for, one of the sign-in's too: those have a symbol in lower case, and no code."""
+    of_sign_in = TOKEN_ERRORS.get(symbol) if code is None else None
+    return what_to_do(code, symbol) if of_sign_in is None else of_sign_in.default_what_to_do
 
 
 def words_of_failure(error: MicrosoftAdsError) -> Words:
@@ -453,12 +469,39 @@ def words_of(delivery: Delivery) -> Words | None:
             return stop
         if delivery.hold_reason == Hold.BY_HAND:
             return HOLDS[Hold.BY_HAND]
+        if _is_of_a_stop_that_is_over(delivery):
+            return HOLDS[Hold(delivery.hold_reason)] if delivery.hold_reason else None
     if delivery.error_code is not None or delivery.error_symbol:
         words = words_for(delivery.error_code, delivery.error_symbol)
         return _of_a_test(words, delivery.error_symbol) if is_sent_once(delivery) else words
     if delivery.hold_reason:
         return HOLDS[Hold(delivery.hold_reason)]
     return NO_ANSWER if delivery.error_message else None
+
+
+def told_code(delivery: Delivery, words: Words | None) -> str:
+    """Return the code that the words about a delivery are of; "" where they are of something else, or there is none.
+
+    What waits may have another code than that of what it waits for.
+    """
+    if delivery.error_code is None:
+        return ""
+    is_of_words = delivery.status not in WAITING or words == words_for(delivery.error_code, delivery.error_symbol)
+    return str(delivery.error_code) if is_of_words else ""
+
+
+def _is_of_a_stop_that_is_over(delivery: Delivery) -> bool:
+    """Say whether a waiting row's last error was its account's, which is not stopped any more: so it goes out again.
+
+    What was said of the row alone waits under a hold of the same name.
+    """
+    if delivery.error_code is None and not delivery.error_symbol:
+        return delivery.status == Status.PENDING and bool(delivery.error_message)  # of a status without a code
+    what = _asked_for(delivery.error_code, delivery.error_symbol)
+    if what in (WhatToDo.OPERATOR, WhatToDo.RENEW_TOKEN):
+        return delivery.status == Status.PENDING
+    is_elsewhere = delivery.status == Status.PENDING or bool(delivery.hold_reason)
+    return is_elsewhere and what in _HOLD_OF_A_ROW and delivery.hold_reason != _HOLD_OF_A_ROW[what]
 
 
 def words_of_failed_call(error: MicrosoftAdsError) -> Words:
@@ -496,7 +539,10 @@ def is_parked(delivery: Delivery) -> bool:
 
 
 def account_stop(account: AdAccount) -> Words | None:
-    """Return why nothing of an account is sent now; None when it may send. Reads `account.connection`."""
+    """Return why nothing of an account is sent now; None when it may send. Reads `account.connection`.
+
+    Of a hold with several reasons it is the one that Microsoft gave: `read_stops` reads them for many accounts at once.
+    """
     if not account.is_active:
         return REMOVED
     if account.paused_at is not None:
@@ -505,9 +551,30 @@ def account_stop(account: AdAccount) -> Words | None:
         return _OPERATOR
     if not account.connection.is_usable:
         return _RECONNECT
-    if account.hold_reason == Hold.OPERATOR:
-        return _CREDENTIALS  # 105 has come again after the token was renewed, or a fault of ours
-    return HOLDS[Hold(account.hold_reason)] if account.hold_reason else None
+    return _words_of_stop(Hold(account.hold_reason), said_of(account)) if account.hold_reason else None
+
+
+def words_of_hold(hold: str, code: int | None, symbol: str) -> Words:
+    """Return why a row waits under a hold of its own: in the words of its error, where that is what it waits for."""
+    is_of_error = (code is not None or bool(symbol)) and _HOLD_OF_A_ROW.get(_asked_for(code, symbol)) == hold
+    return words_for(code, symbol) if is_of_error else HOLDS[Hold(hold)]
+
+
+def held_for_somebody(account: AdAccount) -> Words | None:
+    """Return why an account is held until somebody acts, at Microsoft, here or at the server; None where it is not.
+
+    Of an account that somebody paused, and of a sign-in that has ended, that is told instead.
+    """
+    is_held = account.hold_reason in _FOR_SOMEBODY and account.paused_at is None and account.connection.is_usable
+    return account_stop(account) if is_held and account.is_active else None
+
+
+def _words_of_stop(hold: Hold, said: Said) -> Words:
+    if said.of_everybody:
+        return _OPERATOR
+    if said.code is not None or said.symbol:
+        return words_for(said.code, said.symbol)
+    return _CREDENTIALS if hold is Hold.OPERATOR else HOLDS[hold]
 
 
 def explain(delivery: Delivery, goal_names: Iterable[str] = ()) -> Words | None:

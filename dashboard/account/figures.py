@@ -1,18 +1,21 @@
 """The figures of an account's overview, from the roll-up. No HTML here."""
 
 from collections import Counter, defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from django.db.models import Case, Count, Min, Sum, Value, When
+from django.db.models import Case, Count, F, Min, Sum, Value, When
 
 from dashboard import wording
 from dashboard.attribution import Fates, Match, fates, is_settled, match_rate
 from dashboard.charts import DayFigures, empty_days
+from dashboard.health import WINDOW_DAYS
+from dashboard.overview.failures import Cause, Failures
 from dashboard.uploads import Uploads, uploads_of
-from forwarding.errors import HOLDS, SKIPS, account_stop
-from forwarding.models import WAITING, DailyCount, Delivery, Hold, Kind, Skip, Status
+from forwarding.errors import SKIPS, account_stop, words_of_hold
+from forwarding.models import WAITING, DailyCount, Delivery, Kind, Skip, Status
 from forwarding.money import Money, add_money
 from forwarding.unattributed import Reason, last_settled_day
 from integrations.models import AdAccount, GoalMapping
@@ -35,13 +38,17 @@ class GoalFigures:
 
 @dataclass(frozen=True)
 class Figures:
-    """Fourteen days of an account; `before` is what was delivered in the fourteen days before them."""
+    """Fourteen days of an account; `before` is what was delivered in the fourteen days before them.
+
+    `causes` are why conversions of the last seven days failed, the most common first, each in one place.
+    """
 
     days: list[DayFigures]
     goals: list[GoalFigures]
     skipped: list[tuple[str, int]]
     values: Money
     before: int
+    causes: list[Cause]
 
     @property
     def delivered(self) -> int:
@@ -105,8 +112,11 @@ def figures(account: AdAccount, mappings: list[GoalMapping], now: datetime) -> F
     skipped: dict[str, int] = defaultdict(int)
     values: Money = {}
     before = 0
+    failures, lately = Failures(), now.date() - timedelta(days=WINDOW_DAYS - 1)
     rows = DailyCount.objects.filter(account=account, day__gte=first - timedelta(days=DAYS))
-    for row in rows.values("day", "goal_name", "status", "currency").annotate(number=Sum("count"), worth=Sum("value")):
+    rows = rows.annotate(why=Case(When(status=Status.FAILED, then=F("error")), default=Value("")))
+    alike = rows.values("day", "goal_name", "status", "currency", "why")
+    for row in alike.annotate(number=Sum("count"), worth=Sum("value")):
         day, status, number = days.get(row["day"]), row["status"], row["number"]
         if day is None:
             before += number if status == Status.DELIVERED and row["day"] < first else 0
@@ -122,6 +132,8 @@ def figures(account: AdAccount, mappings: list[GoalMapping], now: datetime) -> F
                 add_money(sums, row["currency"], row["worth"])
         elif status == Status.FAILED:
             goal.failed += number
+            if row["day"] >= lately:
+                failures.add(row["why"], account, number)
     reasons = [(SKIPS[Skip(reason)].title, count) for reason, count in skipped.items() if count > 0]
     return Figures(
         list(days.values()),
@@ -129,6 +141,7 @@ def figures(account: AdAccount, mappings: list[GoalMapping], now: datetime) -> F
         sorted(reasons, key=lambda pair: -pair[1]),
         values,
         before,
+        failures.causes(),
     )
 
 
@@ -139,7 +152,7 @@ def waiting(account: AdAccount, now: datetime) -> Waiting:
     counted = (
         Delivery.objects.filter(pk__in=first)
         .annotate(is_later=Case(When(next_attempt_at__gt=now, then=Value(True)), default=Value(False)))
-        .values("hold_reason", "status", "is_later")
+        .values("hold_reason", "status", "is_later", "error_code", "error_symbol")
         .annotate(number=Count("pk"), oldest=Min("expires_at"), next_at=Min("next_attempt_at"))
         .order_by()
     )
@@ -148,10 +161,10 @@ def waiting(account: AdAccount, now: datetime) -> Waiting:
     later: dict[str, datetime] = {}
     ends = []
     for row in counted:
-        why = stop.title if stop else _why(row["status"], row["hold_reason"], is_later=row["is_later"])
+        why = stop.title if stop else _why(row)
         reasons[why] += row["number"]
         if why == LATER:
-            later[why] = row["next_at"]
+            later[why] = min(later.get(why, row["next_at"]), row["next_at"])
         if row["oldest"] is not None:
             ends.append(row["oldest"])
     found = [WhyWaiting(why, count, later.get(why)) for why, count in reasons.items()]
@@ -189,9 +202,9 @@ def said_by_microsoft(account: AdAccount, now: datetime) -> Attributed:
     return Attributed(match_rate(days, read_at), reasons, uploads, read_at)
 
 
-def _why(status: str, hold: str, *, is_later: bool) -> str:
-    if hold:
-        return HOLDS[Hold(hold)].title
-    if status == Status.RETRYING:
+def _why(row: Mapping[str, Any]) -> str:
+    if row["hold_reason"]:
+        return words_of_hold(row["hold_reason"], row["error_code"], row["error_symbol"]).title
+    if row["status"] == Status.RETRYING:
         return "Tried again after a failure"
-    return LATER if is_later else "Next batch"
+    return LATER if row["is_later"] else "Next batch"

@@ -10,6 +10,7 @@ from django.urls import reverse
 from dashboard.frame import Crumb, account_url, site_frame, zone_of
 from dashboard.guards import SEND, AccountEntry, may, role_names
 from dashboard.health import Health, account_health
+from forwarding.stops import take_over
 
 REMOVED = Health("off", "Removed", "Nothing is forwarded to this account any more")
 LABELS = {
@@ -61,6 +62,8 @@ def account_frame(request: HttpRequest, entry: AccountEntry, page: str) -> dict[
     )
     frame = site_frame(request, site, role, account.account_id, *crumbs)
     listed = next((one for one in frame.accounts if one.pk == account.pk), None)
+    if listed is not None:
+        take_over(listed, account)
     health = account_health(listed) if listed is not None else REMOVED
     broken, failed = (getattr(listed, name, 0) for name in ("broken", "failed_lately"))
     needs_someone = {"mapping": (broken, "warn"), "logs": (failed, "bad")}

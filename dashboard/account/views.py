@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from urllib.parse import urlencode
 from uuid import UUID
 
 from django import forms
@@ -20,11 +21,14 @@ from dashboard.audit.by_whom import newest
 from dashboard.charts import ConversionsByDay
 from dashboard.frame import account_url, url_or_nothing, zone_of
 from dashboard.guards import CONNECT, AccountEntry, account_for, may, person, role_names, signed_in
+from dashboard.health import WINDOW_DAYS, Health
+from dashboard.overview.failures import Cause
 from dashboard.speed import time_to_microsoft
 from dashboard.toasts import say_next
 from dashboard.trouble import in_words
 from forwarding.alerts.causes import EXPIRING_WITHIN, Expiring, expiring
 from forwarding.errors import account_stop
+from forwarding.models import Status
 from ingest.models import REFUND_EVENT, AuditEntry, Site
 from ingest.seen import ChangedMeanwhileError, seen_of, untouched
 from integrations import account_settings
@@ -79,8 +83,9 @@ def overview(request: HttpRequest, site_id: UUID, account_id: str) -> HttpRespon
     held = account_figures.waiting(account, now)
     own, others = wording.apart(found.values, site.currency)
     attributed = account_figures.said_by_microsoft(account, now)
+    frame = account_frame(request, entry, "overview")
     ctx = {
-        **account_frame(request, entry, "overview"),
+        **frame,
         "figures": found,
         "by_day": ConversionsByDay(found.days),
         "attributed": attributed,
@@ -94,6 +99,7 @@ def overview(request: HttpRequest, site_id: UUID, account_id: str) -> HttpRespon
         "waiting": held,
         "waiting_count": wording.capped(held.count, account_figures.MAX_COUNTED),
         "stop": account_stop(account),
+        "causes": _why_failed(frame["health"], account, found.causes),
         "expiring": _about_to_expire(account, held, now),
         "mapping_href": account_url(site, account, "mapping"),
         "logs_href": account_url(site, account, "logs"),
@@ -101,6 +107,18 @@ def overview(request: HttpRequest, site_id: UUID, account_id: str) -> HttpRespon
         "may_pause": may(role, CONNECT),
     }
     return render(request, "dashboard/account/overview.html", ctx)
+
+
+def _why_failed(health: object, account: AdAccount, causes: Sequence[Cause]) -> list[tuple[Cause, str]]:
+    """Return why conversions failed, where that is what is wrong with the account, each with its rows' address."""
+    if not (isinstance(health, Health) and health.page == "logs"):
+        return []
+    logs = account_url(account.site, account, "logs")
+    failed = {"status": Status.FAILED.value, "period": str(WINDOW_DAYS)}
+    asked = ((cause, {"error": cause.places[0].asked_for}) for cause in causes)
+    return [
+        (cause, f"{logs}?{urlencode(failed | (narrowed if narrowed['error'] else {}))}") for cause, narrowed in asked
+    ]
 
 
 def _about_to_expire(account: AdAccount, held: account_figures.Waiting, now: datetime) -> Expiring | None:

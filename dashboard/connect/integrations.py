@@ -36,6 +36,7 @@ from dashboard.guards import (
 from dashboard.health import Figures, Health, Held, account_health, figures_by_account, held_by, last_accepted
 from dashboard.toasts import say_next
 from dashboard.trouble import in_words
+from forwarding.errors import Words, held_for_somebody
 from forwarding.goal_changes import read_goals
 from ingest.click_ids import TEST_PREFIX
 from ingest.models import Event, Role, Site, Source
@@ -56,7 +57,10 @@ class ReconnectForm(forms.Form):
 
 @dataclass(frozen=True)
 class AccountLine:
-    """An account under its sign-in. `held` is how many conversions wait for a person, None where none has to act."""
+    """An account under its sign-in. `held` is how many conversions wait for a person, None where none has to act.
+
+    `stop` is why nothing goes out though the sign-in is good, and what to do about it.
+    """
 
     account: AdAccount
     health: Health
@@ -66,6 +70,7 @@ class AccountLine:
     href: str
     mapping_href: str
     logs_href: str
+    stop: Words | None
 
 
 @dataclass(frozen=True)
@@ -88,6 +93,16 @@ class SignInCard:
         return self.connection.status == Connection.Status.NEEDS_OPERATOR
 
     @property
+    def is_stopped(self) -> bool:
+        """Say whether Microsoft takes nothing for any of its accounts, though the sign-in is good."""
+        return bool(self.lines) and all(line.stop is not None for line in self.lines)
+
+    @property
+    def may_help_to_reconnect(self) -> bool:
+        """Say whether an account is held for want of access, which another sign-in may have."""
+        return any(line.stop is not None and line.stop.page == "integrations" for line in self.lines)
+
+    @property
     def has_access(self) -> bool:
         """Say whether there is a token left to destroy: a sign-in that was disconnected here has none."""
         return bool(self.connection.refresh_token)
@@ -95,7 +110,7 @@ class SignInCard:
     @property
     def rank(self) -> tuple[int, int]:
         """Sort what needs someone first."""
-        return (0 if self.needs_reconnect else 1 if self.needs_operator else 2, self.connection.pk)
+        return (0 if self.needs_reconnect else 1 if self.needs_operator or self.is_stopped else 2, self.connection.pk)
 
 
 @dataclass(frozen=True)
@@ -288,6 +303,7 @@ def sign_in_cards(site: Site, accounts: list[AdAccount], now: datetime) -> list[
                 account_url(site, account),
                 account_url(site, account, "mapping"),
                 account_url(site, account, "logs"),
+                held_for_somebody(account),
             )
             for account in mine
         ]

@@ -27,6 +27,7 @@ from dashboard.list_filters import ListFilter
 from dashboard.logs.listing import LogRow, Second, drawn_rows, with_correction
 from forwarding.filters import CURRENCY, EVENT_NAME, DayField, midnight
 from forwarding.models import OTHER_NAMES, WAITING, Delivery, EventDay, Kind, Status
+from forwarding.stops import read_stops
 from forwarding.stretches import Cursor, beyond, micros
 from ingest.hashing import is_sha256
 from ingest.models import MAX_ID_CHARS, Event, Site
@@ -278,6 +279,7 @@ def deliveries_of(event_pks: Collection[int], scene: Scene, *also: str) -> Mappi
     for row in rows:
         row.account.site = scene.site
         by_event[row.event_id].append(row)
+    read_stops(row.account for of in by_event.values() for row in of)
     return {
         event_pk: [drawn_rows([row], row.account, scene.now, scene.zone)[0] for row in one_per_account(of)]
         for event_pk, of in by_event.items()

@@ -20,8 +20,8 @@ from dashboard.events.reasons import NO_ACCOUNT, NOT_PLANNED, NOT_THERE_YET, Fix
 from dashboard.frame import account_url, needed_for, url_or_nothing
 from dashboard.logs.listing import LogRow, Second
 from dashboard.logs.story import Exchange, exchange
-from forwarding.errors import explain, waits_for_somebody, what_next
-from forwarding.models import WAITING, ClickSource, Delivery, Kind, Skip, Status
+from forwarding.errors import explain, told_code, waits_for_somebody, what_next
+from forwarding.models import ClickSource, Delivery, Kind, Skip, Status
 from ingest.models import Consent, ConsentPolicy, Event, Role, Site
 from integrations.models import AdAccount
 
@@ -248,7 +248,8 @@ def _answer(delivery: Delivery, now: datetime, zone: ZoneInfo) -> Check:
         return Check("ok", what, wording.clock(delivery.delivered_at, zone, now) if delivery.delivered_at else "")
     words = explain(delivery)
     follows = what_next(delivery, now, lambda at: wording.clock(at, zone, now), lambda at: wording.day(at, zone, now))
-    code = f" ({delivery.error_code})" if delivery.error_code is not None and delivery.status not in WAITING else ""
+    told = told_code(delivery, words)
+    code = f" ({told})" if told else ""
     said = [f"{words.title}{code}.", words.cause, words.fix] if words else []
     is_stuck = delivery.status == Status.FAILED or waits_for_somebody(delivery)
     why = " ".join(part for part in (*said, follows) if part) or "It goes out with the next batch."

@@ -23,6 +23,7 @@ from forwarding.errors import (
     filterable_codes,
     is_parked,
     lacks_order,
+    told_code,
     waits_for_somebody,
     words_for,
     words_of,
@@ -318,7 +319,7 @@ def second_badge(delivery: Delivery) -> Second | None:
 
 def _drawn(delivery: Delivery, now: datetime, zone: ZoneInfo) -> LogRow:
     words = words_of(delivery)
-    code = "" if delivery.error_code is None or waits_for_somebody(delivery) else str(delivery.error_code)
+    code = told_code(delivery, words)
     second = second_badge(delivery)
     notes = [
         "Test" if delivery.is_test else "",

@@ -379,7 +379,7 @@ def exchange(delivery: Delivery) -> Exchange | None:
     operation = Operation.CONVERSIONS if is_conversion else Operation.ADJUSTMENTS
     request = request_of(delivery)
     upload = delivery.last_upload
-    if upload is None or not (delivery.delivered_at or delivery.attempts):
+    if upload is None:
         return Exchange(f"Request to {operation.label}, not sent yet", request)
     status = f"HTTP {upload.http_status}" if upload.http_status else "No answer"
     title = f"Request to {operation.label}"

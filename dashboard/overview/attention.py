@@ -17,7 +17,7 @@ from dashboard.health import is_silent
 from dashboard.install.checklist import Check
 from dashboard.overview.figures import FailingGoal
 from forwarding.alerts.causes import Expiring
-from forwarding.errors import HOLDS
+from forwarding.errors import held_for_somebody
 from forwarding.goal_names import quoted
 from forwarding.models import Hold
 from forwarding.money import Money, added_money
@@ -40,6 +40,7 @@ BADGES = {
     "Turned away": Badge("failed", icon="ban"),
     "Permission": Badge("failed", icon="lock"),
     "Account": Badge("failed", icon="lock"),
+    "Access": Badge("failed", icon="lock"),
     "Failed": Badge("failed", icon="x"),
     "Goal mapping": Badge("retrying", icon="tag"),
     "Operator": Badge("retrying", icon="hourglass"),
@@ -49,6 +50,9 @@ BADGES = {
     "Paused": Badge("pending", icon="player-pause"),
     "Set up": Badge("skipped", icon="settings"),
 }
+
+
+_ABOUT = {Hold.PERMISSION: "Permission", Hold.ACCOUNT_INACTIVE: "Account", Hold.OPERATOR: "Access"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,14 +172,16 @@ def _sign_ins(facts: Facts, to: Addresses) -> Iterator[Need]:
 
 def _held(facts: Facts, to: Addresses) -> Iterator[Need]:
     for account in facts.accounts:
-        if account.hold_reason in (Hold.PERMISSION, Hold.ACCOUNT_INACTIVE) and account.paused_at is None:
-            words = HOLDS[Hold(account.hold_reason)]
+        words = held_for_somebody(account)
+        if words is not None:
+            way_on = to.integrations if words.page == "integrations" else to.accounts[account.pk]
+            is_ours = account.hold_reason == Hold.OPERATOR and not words.page
             yield Need(
-                "Permission" if account.hold_reason == Hold.PERMISSION else "Account",
+                "Operator" if is_ours else _ABOUT[Hold(account.hold_reason)],
                 f"{account.name}: {words.title}",
                 f"{words.cause} {words.fix} {_kept([account], facts, 'then')}",
-                to.accounts[account.pk],
-                "Open account",
+                way_on,
+                "Open integrations" if way_on == to.integrations else "Open account",
             )
 
 

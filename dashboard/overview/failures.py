@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from forwarding.errors import Words, words_for
+from forwarding.filters import MAX_TOGETHER, together
 from integrations.models import AdAccount
 
 
@@ -15,6 +16,11 @@ class Place:
     account: AdAccount
     count: int
     errors: Sequence[str]
+
+    @property
+    def asked_for(self) -> str:
+        """Return its errors as Forward Logs ask for them; "" where one has no name to ask for."""
+        return "" if "" in self.errors or len(self.errors) > MAX_TOGETHER else together(self.errors)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from dashboard.frame import url_or_nothing
 from dashboard.logs.listing import Second, second_badge, with_correction
 from forwarding.errors import words_of
 from forwarding.models import Delivery, Status
+from forwarding.stops import read_stops
 from ingest.models import Event, Site
 from integrations.models import AdAccount
 
@@ -45,6 +46,7 @@ def latest(site: Site, accounts: Sequence[AdAccount] = ()) -> list[Line]:
     every = Delivery.objects.filter(account__in=accounts) if accounts else Delivery.objects.all()
     of_event = with_correction(every).select_related("account__connection")
     newest = site.events.order_by("-received_at", "-id").prefetch_related(Prefetch("deliveries", of_event))[:SHOWN]
+    read_stops(delivery.account for event in newest for delivery in event.deliveries.all())
     return [
         Line(
             event,

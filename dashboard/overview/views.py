@@ -31,7 +31,6 @@ from dashboard.overview.start import has_delivered, start
 from dashboard.speed import time_to_microsoft
 from dashboard.uploads import uploads_of
 from forwarding.alerts.causes import expiring
-from forwarding.filters import MAX_TOGETHER, together
 from forwarding.models import Status
 from ingest.models import Site
 from integrations.models import AdAccount
@@ -276,15 +275,9 @@ def _revenue_change(found: Forwarded, currency: str) -> str:
 
 def _cause(site: Site, cause: Cause, days: int) -> Context:
     places = [
-        (place, _logs(site, place.account, days, status=Status.FAILED, error=_asked_for(place.errors)))
-        for place in cause.places
+        (place, _logs(site, place.account, days, status=Status.FAILED, error=place.asked_for)) for place in cause.places
     ]
     return {"cause": cause, "places": places, "href": places[0][1] if len(places) == 1 else ""}
-
-
-def _asked_for(errors: Sequence[str]) -> str:
-    """Return errors as Forward Logs ask for them; "" where one has no name to ask for."""
-    return "" if "" in errors or len(errors) > MAX_TOGETHER else together(errors)
 
 
 def _logs(site: Site, account: AdAccount, days: int, **narrowed: str) -> str:

@@ -5,19 +5,21 @@ personal data. `forwarding/alerts/alerts.py` tells them.
 """
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from django.conf import settings
 from django.db.models import Count, Exists, Min, OuterRef, Prefetch, Q, QuerySet, Sum
 from django.urls import reverse
 
-from forwarding.errors import HOLDS, NO_ANSWER, Words, account_stop
+from forwarding.errors import HOLDS, NO_ANSWER, Words, account_stop, held_for_somebody, words_of_hold
 from forwarding.models import WAITING, Breaker, Delivery, Heartbeat, Hold, Kind, Status, Upload
 from forwarding.money import Money, add_money
 from forwarding.sending.claims import accounts_to_serve
+from forwarding.stops import read_stops
 from forwarding.worker.heartbeats import SWEEP_HEARTBEAT
 from ingest.models import Event, Site
 from integrations.models import AdAccount, Connection
@@ -102,10 +104,11 @@ def expiring(accounts: Sequence[AdAccount], now: datetime) -> dict[int, Expiring
         _about_to_expire(now)
         .filter(account__in=accounts)
         .order_by()
-        .values("account_id", "currency", "hold_reason")
+        .values("account_id", "currency", "hold_reason", "error_code", "error_symbol")
         .annotate(number=Count("pk"), worth=Sum("value"), first=Min("expires_at"))
     )
     by_key = {account.pk: account for account in accounts}
+    read_stops(accounts)
     found: dict[int, Expiring] = {}
     for row in rows:
         account = by_key[row["account_id"]]
@@ -114,7 +117,7 @@ def expiring(accounts: Sequence[AdAccount], now: datetime) -> dict[int, Expiring
         one.first_at = min(one.first_at, row["first"])
         if row["worth"]:
             add_money(one.values, row["currency"], row["worth"])
-        title = (account_stop(account) or _row_words(row["hold_reason"])).title
+        title = (account_stop(account) or _row_words(row)).title
         one.why[title] = one.why.get(title, 0) + row["number"]
     return found
 
@@ -126,8 +129,9 @@ def _about_to_expire(now: datetime) -> QuerySet[Delivery]:
     return soon.filter(created_at__lte=now - GOES_OUT_WITHIN).exclude(hold_reason__in=ENDS_BY_ITSELF)
 
 
-def _row_words(hold: str) -> Words:
-    return HOLDS[Hold(hold)] if hold else NO_ANSWER
+def _row_words(row: Mapping[str, Any]) -> Words:
+    hold = row["hold_reason"]
+    return words_of_hold(hold, row["error_code"], row["error_symbol"]) if hold else NO_ANSWER
 
 
 # What customers are told
@@ -175,17 +179,21 @@ def _expiring(now: datetime) -> Iterator[Cause]:
 
 
 def _held_accounts(now: datetime) -> Iterator[Cause]:
-    for account in _held(now, Hold.PERMISSION, Hold.ACCOUNT_INACTIVE):
-        words = HOLDS[Hold(account.hold_reason)]
+    accounts = list(_held(now, Hold.PERMISSION, Hold.ACCOUNT_INACTIVE, Hold.OPERATOR))
+    read_stops(accounts)
+    for account in accounts:
+        words = held_for_somebody(account)
+        if words is None:
+            continue
         yield Cause(
             f"{account.hold_reason}:{account.pk}",
             account.site.organisation_id,
             f"{account.site.name}: {words.title}",
             _paragraphs(
                 f"{account.name}: {words.cause} Its conversions are kept, and each can be sent until it is 90 days "
-                "old. Convultra asks Microsoft again every hour.",
+                "old. Convultra asks Microsoft again every hour or sooner.",
                 words.fix,
-                _account_page(account),
+                _page("integrations", account.site) if words.page == "integrations" else _account_page(account),
             ),
             patience=HELD_FOR,
         )

@@ -1,7 +1,8 @@
 """Writing down what became of an upload, in one transaction that only the holder of its lease can make.
 
 Rows that Microsoft named in PartialErrors get their code, by index; the others are delivered. Without an answer about
-the rows none is delivered: they go out again, byte for byte. A worker whose lease has passed on writes nothing.
+the rows none is delivered: they go out again, byte for byte. What is refused for the account's sake or the sign-in's
+is noted on each row and leaves it where it stood. A worker whose lease has passed on writes nothing.
 
 A test conversion is sent once: whatever would let another row wait or go out again ends it.
 """
@@ -11,10 +12,11 @@ import random
 from collections import defaultdict
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import F
+from django.db.models import Exists, F, OuterRef
 
 from convultra import failpoints
 from forwarding.corrections.adjusting import record_adjusted
@@ -93,7 +95,7 @@ def record_answer(
         stop = _stop_of_all(refused, len(deliveries))
         if stop is not None:
             hold_account(upload.account, stop, None, now)
-            record_moves(_mark_refused([pair for pair in refused if pair[0].is_sent_once], upload, now), now)
+            record_moves(_mark_stopped(refused, upload, now), now)
             return True
         note_served(upload.account, _off_the_queue(deliveries))
         named = {delivery.pk for delivery, _ in refused}
@@ -134,8 +136,10 @@ def record_failure(
             moves = _narrow_down(upload, deliveries, error, now)
         else:
             hold_account(upload.account, error.what_to_do, error, now)
-            once = [row for row in deliveries if row.is_sent_once]
-            moves = _mark(once, FAILED, said_by(error), Attempt.Outcome.REFUSED, upload, now)
+            said = said_by(error)
+            # Where the sign-in gave no token nothing was sent, which is the end of a test only.
+            asked = [row for row in deliveries if row.is_sent_once or not isinstance(error, TokenError)]
+            moves = _mark_stopped([(row, said) for row in asked], upload, now)
         record_moves(moves, now)
     return True
 
@@ -154,6 +158,40 @@ def _stop_of_all(refused: Sequence[tuple[UploadRow, ItemError]], rows: int) -> W
     if len(refused) < rows or not whats <= _OF_ACCOUNT:
         return None
     return min(whats, key=urgency)
+
+
+def _mark_stopped(refused: Sequence[tuple[UploadRow, ItemError]], upload: Upload, now: datetime) -> list[Move]:
+    """Write down what Microsoft said when it stopped the account: each row waits with it, as it was and in its turn.
+
+    Only a test, which waits for nothing, ends.
+    """
+    alike: dict[ItemError, list[UploadRow]] = defaultdict(list)
+    for row, error in refused:
+        if not row.is_sent_once:
+            alike[error].append(row)
+    for error, rows in alike.items():
+        said = _columns_of(error)
+        Delivery.objects.filter(pk__in=among([row.pk for row in rows])).update(
+            last_upload=upload, changed_at=now, **said
+        )
+        _forget_repeats([row.pk for row in rows if _said_last(row, error)], said)
+        _note_attempts(rows, upload, Attempt.Outcome.RETRY, said, now)
+    return [move for row, error in refused if row.is_sent_once for move in _end_test(row, error, upload, now)]
+
+
+def _end_test(row: UploadRow, error: ItemError, upload: Upload, now: datetime) -> list[Move]:
+    return _mark_all([row], FAILED, error, Attempt.Outcome.REFUSED, upload, now)
+
+
+def _forget_repeats(pks: Sequence[int], said: dict[str, Any]) -> None:
+    """Keep of what Microsoft says every hour only the first, beside the newest: a hold may last for weeks."""
+    if not pks:
+        return
+    alike = Attempt.objects.filter(
+        outcome=Attempt.Outcome.RETRY, error_code=said["error_code"], error_symbol=said["error_symbol"]
+    )
+    before = alike.filter(delivery=OuterRef("delivery"), pk__lt=OuterRef("pk"))
+    alike.filter(Exists(before), delivery__in=among(pks)).delete()
 
 
 def _mark_unserved(
@@ -292,7 +330,12 @@ def _verdict(row: UploadRow, error: ItemError, what: WhatToDo, now: datetime, ch
 
 
 def _is_repeat(row: UploadRow, error: ItemError) -> bool:
-    return (row.error_code, row.error_symbol) == (error.code, error.symbol)
+    # What was said of its account, and burned no attempt, was not said of the row.
+    return row.attempts > 0 and _said_last(row, error)
+
+
+def _said_last(row: UploadRow, error: ItemError) -> bool:
+    return (row.error_code, row.error_symbol) == (error.code, error.symbol[:MAX_SYMBOL_CHARS])
 
 
 def _moment(text: str) -> datetime | None:
@@ -332,11 +375,7 @@ def _mark_all(
 ) -> list[Move]:
     if not deliveries:
         return []
-    said = {
-        "error_code": error.code,
-        "error_symbol": error.symbol[:MAX_SYMBOL_CHARS],
-        "error_message": error.message[:MAX_MESSAGE_CHARS],
-    }
+    said = _columns_of(error)
     turn = {} if verdict.keeps_turn else {"next_attempt_at": verdict.next_attempt_at}
     Delivery.objects.filter(pk__in=among([row.pk for row in deliveries])).update(
         status=verdict.status,
@@ -347,11 +386,25 @@ def _mark_all(
         **turn,
         **said,
     )
-    Attempt.objects.bulk_create(
-        Attempt(delivery_id=row.pk, upload=upload, outcome=outcome, created_at=now, **said) for row in deliveries
-    )
+    _note_attempts(deliveries, upload, outcome, said, now)
     if verdict.status == Status.FAILED:  # it is counted under its error
         deliveries = [
             row._replace(error_code=error.code, error_symbol=error.symbol[:MAX_SYMBOL_CHARS]) for row in deliveries
         ]
     return [Move(row, row.status, verdict.status) for row in deliveries]
+
+
+def _columns_of(error: ItemError) -> dict[str, Any]:
+    return {
+        "error_code": error.code,
+        "error_symbol": error.symbol[:MAX_SYMBOL_CHARS],
+        "error_message": error.message[:MAX_MESSAGE_CHARS],
+    }
+
+
+def _note_attempts(
+    rows: Sequence[UploadRow], upload: Upload, outcome: Attempt.Outcome, said: dict[str, Any], now: datetime
+) -> None:
+    Attempt.objects.bulk_create(
+        Attempt(delivery_id=row.pk, upload=upload, outcome=outcome, created_at=now, **said) for row in rows
+    )

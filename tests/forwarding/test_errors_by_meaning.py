@@ -110,9 +110,15 @@ class MeaningTestCase(RoadTestCase):
         assert moment is not None
         self.assertLess(abs((moment - timezone.now() - wait).total_seconds()), tolerance)
 
-    def assert_waits_untouched(self) -> None:
+    def assert_waits_with(self, code: int | None, symbol: str) -> None:
+        """Assert that no attempt was burned, and that each row has what Microsoft said and in which call."""
         self.assertEqual(set(Delivery.objects.values_list("status", "attempts")), {(Status.PENDING, 0)})
-        self.assertFalse(Attempt.objects.exists())
+        noted = [*Attempt.objects.values_list("delivery", "upload", "error_code", "error_symbol").order_by("pk")]
+        on_rows = Delivery.objects.values_list("pk", "last_upload", "error_code", "error_symbol").order_by("pk")
+        self.assertEqual(noted, [*on_rows])
+        # A fault in the shape that has numbers only has no symbol.
+        self.assertLessEqual({row[2:] for row in noted}, {(code, symbol), (code, symbol.replace("OfNoName", ""))})
+        self.assertEqual({row[1] for row in noted}, {Upload.objects.latest("pk").pk})
 
 
 def _spelled(named: int | str) -> list[Error]:
@@ -177,13 +183,13 @@ class TestOneRowRefused(MeaningTestCase):
         for error in self.each(R_AFTER_A_MINUTE):
             self.refuse(error)
             self.assertEqual(self.held_for(), Hold.THROTTLED)
-            self.assert_waits_untouched()
+            self.assert_waits_with(*error)
 
     def test_c_asks_the_person_to_sign_in_and_keeps_the_row(self) -> None:
         for error in self.each(C):
             self.refuse(error)
             self.assertEqual(Connection.objects.get().status, Connection.Status.NEEDS_RECONNECT)
-            self.assert_waits_untouched()
+            self.assert_waits_with(*error)
 
     def test_p_fails_for_good_with_its_reason_in_words(self) -> None:
         for error in self.each(P):
@@ -200,7 +206,7 @@ class TestOneRowRefused(MeaningTestCase):
             for error in self.each(group):
                 self.refuse(error)
                 self.assertEqual(self.held_for(), hold)
-                self.assert_waits_untouched()
+                self.assert_waits_with(*error)
 
     def test_f_of_a_goal_fails_until_it_is_fixed_and_has_the_goals_read_anew(self) -> None:
         for error in self.each(F_GOAL):
@@ -264,7 +270,7 @@ class TestWholeCallRefused(MeaningTestCase):
         for error in self.each(R_AFTER_A_MINUTE):
             self.refuse(error, status=429)
             self.assertEqual(self.held_for(), Hold.THROTTLED)
-            self.assert_waits_untouched()
+            self.assert_waits_with(*error)
 
     def test_r_of_a_young_goal_holds_all_of_its_rows_by_one_more_call(self) -> None:
         for error in self.each(R_WHEN_GOAL_IS_OLD_ENOUGH):
@@ -287,13 +293,13 @@ class TestWholeCallRefused(MeaningTestCase):
             self.assertEqual(self.held_for(), Hold.OPERATOR)
             self.assertEqual(Connection.objects.get().status, Connection.Status.CONNECTED)
             self.assertEqual(Breaker.objects.get().failures, 1)
-            self.assert_waits_untouched()
+            self.assert_waits_with(*error)
 
     def test_c_asks_the_person_to_sign_in(self) -> None:
         for error in self.each(C):
             self.refuse(error)
             self.assertEqual(Connection.objects.get().status, Connection.Status.NEEDS_RECONNECT)
-            self.assert_waits_untouched()
+            self.assert_waits_with(*error)
 
     def test_p_is_looked_for_and_fails_alone(self) -> None:
         for error in self.each(P):
@@ -316,14 +322,14 @@ class TestWholeCallRefused(MeaningTestCase):
             for error in self.each(group):
                 self.refuse(error)
                 self.assertEqual(self.held_for(), hold)
-                self.assert_waits_untouched()
+                self.assert_waits_with(*error)
 
     def test_f_of_the_call_holds_the_account_for_the_operator_whatever_its_status(self) -> None:
         for status in (400, 500):
             for error in self.each(F_CALL):
                 self.refuse(error, status=status)
                 self.assertEqual(self.held_for(), Hold.OPERATOR)
-                self.assert_waits_untouched()
+                self.assert_waits_with(*error)
 
     def test_f_of_a_row_is_looked_for_and_the_other_goes_on(self) -> None:
         for status in (400, 500):
@@ -341,7 +347,7 @@ class TestWholeCallRefused(MeaningTestCase):
                 self.microsoft.fault(APPLY, str(status), 2)
                 self.go()
                 self.assertEqual(self.held_for(), hold)
-                self.assert_waits_untouched()
+                self.assert_waits_with(None, "")
 
 
 class TestTurkishLira(MeaningTestCase):
