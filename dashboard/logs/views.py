@@ -1,5 +1,6 @@
 """Forward Logs: the list, what is new on it, and one delivery with everything about it."""
 
+from dataclasses import replace
 from uuid import UUID
 
 from django.http import Http404, HttpRequest, HttpResponse, QueryDict
@@ -25,6 +26,8 @@ from forwarding.models import WAITING, Delivery, Kind, Status
 from forwarding.stretches import Counted, count
 
 STATUS_TABS = ("", *LISTED, Status.SKIPPED)
+# Among so many a page counts those that were corrected, beside everything else that it does.
+MOST_LOOKED_THROUGH = 2_000
 _LOOKS: dict[str, str] = {Status.RETRYING: "warn", Status.FAILED: "bad"}
 
 
@@ -65,7 +68,7 @@ def logs_news(request: HttpRequest, site_id: UUID, account_id: str) -> HttpRespo
         **fragment_frame(entry, now),
         "news": found,
         "here": form.address(),
-        "status_tabs": _status_tabs(form, counts, total),
+        "status_tabs": _status_tabs(entry, form, counts, total),
         "pager_words": _pager_words(len(followed) + (0 if is_held else len(found.new)), total),
     }
     if not is_held:
@@ -129,7 +132,7 @@ def list_context(request: HttpRequest, entry: AccountEntry) -> dict[str, object]
         "listing": page,
         "goals": goals,
         "counts": counts,
-        "status_tabs": _status_tabs(form, counts, total),
+        "status_tabs": _status_tabs(entry, form, counts, total),
         "here": form.address(
             **({"before": before} if page.newer and before else {"after": after} if page.newer else {})
         ),
@@ -172,11 +175,13 @@ def tabs_context(entry: AccountEntry, query: QueryDict) -> dict[str, object]:
     """Return what the tabs with their counts are drawn with, for the list of a query string."""
     form = LogFilterForm(query)
     counts = forward_logs.counts(entry.account, form.wanted(timezone.now(), zone_of(entry.site)))
-    return {"status_tabs": _status_tabs(form, counts, _total(entry, form, counts) if form.is_adjusted else "")}
+    return {"status_tabs": _status_tabs(entry, form, counts, _total(entry, form, counts) if form.is_adjusted else "")}
 
 
-def _status_tabs(form: LogFilterForm, counts: forward_logs.Counts, total: str) -> list[dict[str, object]]:
-    """Return the tabs with their counts; of what was adjusted no roll-up knows how many, so its open tab's is told."""
+def _status_tabs(
+    entry: AccountEntry, form: LogFilterForm, counts: forward_logs.Counts, total: str
+) -> list[dict[str, object]]:
+    """Return the tabs with their counts. `total` is that of the open list, which the tab of what was adjusted tells."""
     kind = "" if form.is_adjusted else form.value("kind")
     tabs: list[dict[str, object]] = []
     for status in STATUS_TABS:
@@ -194,10 +199,21 @@ def _status_tabs(form: LogFilterForm, counts: forward_logs.Counts, total: str) -
         "label": "Adjusted",
         "href": form.address(status="", kind=ADJUSTED),
         "is_current": form.is_adjusted,
-        "count_words": total if form.is_adjusted else "",
+        "count_words": total if form.is_adjusted else _adjusted(entry, form, counts),
         "look": "",
     }
     return [*tabs[:-1], adjusted, tabs[-1]]
+
+
+def _adjusted(entry: AccountEntry, form: LogFilterForm, counts: forward_logs.Counts) -> str:
+    """Return how many were restated or retracted, in words; "" where that takes looking through too many.
+
+    No roll-up knows it: they are counted among what was forwarded, of which the roll-up knows how many there are.
+    """
+    if not form.has_counts or counts.listed > MOST_LOOKED_THROUGH:
+        return ""
+    meant = form.wanted(timezone.now(), zone_of(entry.site))
+    return wording.capped(count(entry.account, replace(meant, status="", kind=ADJUSTED)).number)
 
 
 def _total(entry: AccountEntry, form: LogFilterForm, counts: forward_logs.Counts, known: Counted | None = None) -> str:

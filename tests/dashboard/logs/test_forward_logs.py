@@ -390,6 +390,15 @@ class TestCounts(LogsTestCase):
         self.assertEqual((self.counts()["All"], self.counts("?period=30")["All"]), ("1", "2"))
         self.assertEqual(self.counts("?period=30&goal=Trade+Lead")["All"], "1")
 
+    def test_what_was_adjusted_is_counted_on_every_tab_where_that_is_quickly_done(self) -> None:
+        restated, _ = self.deliver(), self.deliver()
+        self.deliver(kind=Kind.RESTATE, original=restated, event=restated.event)
+        for query in ("", "?status=failed", "?kind=adjusted"):
+            with self.subTest(query):
+                self.assertEqual(self.counts(query)["Adjusted"], "1")
+        with mock.patch("dashboard.logs.views.MOST_LOOKED_THROUGH", 1):
+            self.assertEqual(self.counts()["Adjusted"], "")
+
     def test_a_search_has_none(self) -> None:
         self.deliver()
         self.assertEqual(set(self.counts("?q=HP").values()), {""})
