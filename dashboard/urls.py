@@ -7,6 +7,7 @@ from django.views.generic import RedirectView
 from dashboard.account.urls import of_an_account
 from dashboard.connect import goals as connect_goals
 from dashboard.connect import integrations as integration_views
+from dashboard.connect import reading as connect_reading
 from dashboard.connect import views as connect_views
 from dashboard.events import views as event_views
 from dashboard.help import views as help_views
@@ -44,6 +45,7 @@ of_a_site: list[URLPattern | URLResolver] = [
     path("reconciliation/<msid:account_id>/read/", reconciliation_views.read_now, name="reconciliation-read"),
     path("integrations/", integration_views.integrations, name="integrations"),
     path("integrations/microsoft/connect/", integration_views.connect, name="microsoft-connect"),
+    path("integrations/<uuid:connection_id>/reading/", connect_reading.reading, name="connection-reading"),
     path("integrations/<uuid:connection_id>/sync/", integration_views.sync, name="connection-sync"),
     path("integrations/<uuid:connection_id>/disconnect/", integration_views.disconnect, name="connection-disconnect"),
     path("connect/accounts/", connect_views.accounts, name="connect-accounts"),

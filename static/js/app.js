@@ -76,6 +76,14 @@
   // A form's button says that it works; pages restored from the back-forward cache forget it.
   document.addEventListener("submit", (event) => {
     const button = event.submitter;
+    // What takes a while has a bar, data-waits-for="the form's address", or of one of its buttons data-waits="its id".
+    const action = event.target.getAttribute("action");
+    const bar = document.getElementById(button?.dataset.waits) ||
+      $$("[data-waits-for]").find((one) => one.dataset.waitsFor === action);
+    if (bar && !event.defaultPrevented) {
+      bar.hidden = false;
+      bar.dispatchEvent(new Event("waits"));
+    }
     if (!button || !button.dataset.busy) return;
     if (button.getAttribute("aria-busy") === "true") { event.preventDefault(); return; } // the second of a double click
     button.setAttribute("aria-busy", "true");

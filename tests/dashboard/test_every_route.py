@@ -88,6 +88,7 @@ DOORS: dict[str, Door] = {
     "dashboard:home": PUBLIC,
     "dashboard:help": Door(get=SIGNED_IN),
     "dashboard:search": Door(get=SIGNED_IN),
+    "dashboard:help-api": Door(get=SIGNED_IN),
     # Adding one takes CONNECT in the organisation that is chosen.
     "dashboard:sites": Door(SIGNED_IN, ANYONE),
     # Microsoft sends people here; the state that it sends along says who began, and where.
@@ -132,6 +133,7 @@ DOORS: dict[str, Door] = {
     "dashboard:integrations": SEEN,
     "dashboard:microsoft-connect": done(CONNECT),
     "dashboard:connection-sync": done(CONNECT),
+    "dashboard:connection-reading": Door(get=CONNECT),
     "dashboard:connection-disconnect": asked(CONNECT),
     "dashboard:connect-accounts": asked(CONNECT),
     "dashboard:connect-uet": asked(CONNECT),
