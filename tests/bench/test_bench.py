@@ -222,6 +222,6 @@ class TestQuickRun(SimpleTestCase):
         command = [sys.executable, "-m", "tests.bench", "--quick", *(f"--case={case}" for case in cases)]
         if connection.vendor == "postgresql":
             command += ["--postgres", database_url(), "--skip-sqlite"]
-        ended = subprocess.run(command, cwd=settings.BASE_DIR, capture_output=True, text=True, check=False, timeout=120)
+        ended = subprocess.run(command, cwd=settings.BASE_DIR, capture_output=True, text=True, check=False, timeout=600)
         self.assertEqual(ended.returncode, 0, ended.stderr)
         return ended.stdout

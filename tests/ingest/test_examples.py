@@ -146,7 +146,7 @@ class ExampleTests(TransactionTestCase):
     def execute(self, name: str, address: str, secret: str) -> "subprocess.CompletedProcess[str]":
         given = {"PATH": os.environ["PATH"], "CONVULTRA_URL": address, "CONVULTRA_SERVER_KEY": secret}
         command = [RUNTIMES[name], str(EXAMPLES / name)]
-        return subprocess.run(command, env=given, capture_output=True, text=True, timeout=60, check=False)
+        return subprocess.run(command, env=given, capture_output=True, text=True, check=False, timeout=600)
 
     def check(self, name: str, said: str, first: str) -> None:
         """Check what was printed; the shell prints the answers themselves."""

@@ -69,7 +69,7 @@ class CrashTestCase(TransactionTestCase):
     def _sweep(self, **environment: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, str(settings.BASE_DIR / "manage.py"), "sweep"]
         given = on_this_database(self.base) | environment
-        return subprocess.run(command, env=given, capture_output=True, text=True, check=False, timeout=60)
+        return subprocess.run(command, env=given, capture_output=True, text=True, check=False, timeout=600)
 
     def assert_untouched(self) -> None:
         """Assert that no delivery was marked in any way."""

@@ -51,7 +51,7 @@ class ImportCrashTestCase(TransactionTestCase):
         command = [sys.executable, str(settings.BASE_DIR / "manage.py"), "sweep"]
         given = {**os.environ, "DJANGO_SETTINGS_MODULE": "tests.settings", "DATABASE_URL": database_url()}
         return subprocess.run(
-            command, env=given | environment, capture_output=True, text=True, check=False, timeout=120
+            command, env=given | environment, capture_output=True, text=True, check=False, timeout=600
         )
 
     def assert_stored_once(self) -> None:

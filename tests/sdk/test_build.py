@@ -23,7 +23,7 @@ def _node(*arguments: str) -> str:
     node = shutil.which("node")
     if node is None or not (HERE / "node_modules").is_dir():
         pytest.fail("Node or tests/sdk/node_modules is missing; `make test` installs the second")
-    done = subprocess.run([node, *arguments], cwd=HERE, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run([node, *arguments], cwd=HERE, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -42,7 +42,7 @@ def _recorded(path: Path) -> dict[str, str]:
 
 def _build(tree: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [shutil.which("node") or "node", "tests/sdk/build.mjs", *arguments]
-    return subprocess.run(command, cwd=tree, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(command, cwd=tree, capture_output=True, text=True, timeout=600, check=False)
 
 
 @pytest.fixture

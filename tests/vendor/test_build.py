@@ -20,7 +20,7 @@ def _built(name: str, tree: Path = ROOT) -> str:
     if node is None or not (HERE / "node_modules").is_dir():
         pytest.fail("Node or tests/vendor/node_modules is missing; `make test` installs the second")
     command = [node, "tests/vendor/build.mjs", "--print", name]
-    done = subprocess.run(command, cwd=tree, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, cwd=tree, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
