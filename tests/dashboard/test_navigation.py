@@ -49,7 +49,7 @@ class TheDotOfAnAccount(CastTestCase):
         self.client.force_login(self.alice)
         page = self.client.get(reverse("dashboard:integrations", args=[self.site.public_id])).content.decode()
         [dot] = re.findall(r'<a class="sub"[^>]*><span class="dot (\w+)">', page)
-        return dot
+        return str(dot)
 
     def paused(self, at: datetime | None) -> None:
         self.account.paused_at = at
