@@ -77,7 +77,12 @@ LISTS: Mapping[str, Asks] = {
     "events": Asks(
         said={"name": "event", "outcome": "outcome"} | DAYS_OF_UTC, left_out=("before",), any_text=("q", "find")
     ),
-    "audit": Asks(said={"site": "site", "person": "person"}, left_out=("before",), any_text=("q",), named=("org",)),
+    "audit": Asks(
+        said={"site": "site", "person": "person", "kind": "action", "days": "period"},
+        left_out=("before",),
+        any_text=("q",),
+        named=("org",),
+    ),
     "reconciliation": Asks(left_out=("account", "event", "currency", "days")),
     "overview": Asks(left_out=("account", "days"), any_text=("more", "status", "goal")),
     "sites": Asks(any_text=("q", "attention", "new")),
