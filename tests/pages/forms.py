@@ -610,6 +610,7 @@ FILTERS = (
     Form(key="get account-logs", fill={"q": "no-such-order"}, says="no-such-order"),
     Form(key="get audit", fill={"q": "nothing-like-it"}, says="Nothing"),
     Form(key="get events", page="site-settings", fill={"q": "no-such-order"}, says="no-such-order"),
+    Form(key="get search", page="me", fill={"q": "no-such-order"}, says="no-such-order"),
     Form(key="get install", fill={"page": "https://shop.harborpine.example/sale"}, shows='#open-page[href*="/sale"]'),
     Form(key="get overview", fill={"account": "Canada"}, lands="account=138204460"),
     Form(key="get reconciliation", fill={"days": "Last 90 days"}, lands="days=90"),
