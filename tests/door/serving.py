@@ -78,9 +78,7 @@ class Web:
     def serving(self) -> list[int]:
         """Return the ids of the processes that serve, where there are several."""
         assert self._process is not None
-        return [
-            pid for pid in children(self._process.pid) if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()
-        ]
+        return [pid for pid in children(self._process.pid) if b"spawn_main" in _command(pid)]
 
     def ask_to_stop(self) -> None:
         """Ask it to stop in order, as a deploy does."""
@@ -110,3 +108,11 @@ def _is_error(line: str) -> bool:
     except ValueError:
         return line.startswith("Traceback")
     return said["level"] in ("error", "critical") or "exception" in said
+
+
+def _command(pid: int) -> bytes:
+    """Return a process's command line, nothing where it has ended meanwhile."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return b""
