@@ -11,6 +11,7 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from django import forms
+from django.db import connection
 from django.db.models import Case, F, OuterRef, Q, QuerySet, Subquery, When
 
 from forwarding.models import HAS_ERROR, WAITING, Attempt, Delivery, Kind, Skip, Status
@@ -262,8 +263,12 @@ def _found(account: AdAccount, text: str) -> list[int]:
     is_shown_elsewhere = Q(original__isnull=False) & ~Q(kind=Kind.CONVERSION)
     shown = Case(When(is_shown_elsewhere, then=F("original_id")), default=F("pk"))
     # Each road ends by itself: an id that millions share, such as "undefined", is not read to its end to be united.
-    ends = (mine.filter(pk__in=road.order_by().values("pk")[:MAX_FOUND]) for road in roads)
-    first, *others = (end.order_by().annotate(shown=shown).values_list("shown", flat=True) for end in ends)
+    if connection.features.supports_slicing_ordering_in_compound:
+        ends = [road.order_by()[:MAX_FOUND] for road in roads]
+    else:
+        # SQLite cuts no part of a union. PostgreSQL would run each road anew for every row until it knows its tables.
+        ends = [mine.filter(pk__in=road.order_by().values("pk")[:MAX_FOUND]).order_by() for road in roads]
+    first, *others = (end.annotate(shown=shown).values_list("shown", flat=True) for end in ends)
     return list(first.union(*others)[:MAX_FOUND])
 
 
